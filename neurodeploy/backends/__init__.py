@@ -1,0 +1,1 @@
+"""Executors of one network, all with the same integers."""

@@ -1,0 +1,58 @@
+"""What every backend returns, and how a caller names what to probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import Finding, UsageError
+
+Probes = Literal["all", "none"] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The integers of one run.
+
+    logits:   int64 [N, classes]; times `scale` they approximate the float model's logits.
+    spikes:   LIF name -> uint8 [N, T, *shape].
+    membrane: LIF name -> int32 [N, T, *shape], membrane units (2^-6 weight unit), after the reset of neurons that fired.
+    seconds:  wall time of the execution, without loading.
+    """
+
+    backend: str
+    logits: NDArray[np.int64]
+    scale: float
+    spikes: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    membrane: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The most active class of each sample, int64 [N]; the lowest index wins a tie."""
+        return np.argmax(self.logits, axis=1).astype(np.int64)
+
+
+def select_probes(probes: Probes, names: Sequence[str]) -> tuple[str, ...]:
+    """The LIF names that `probes` asks for: "all", "none", or names and shell patterns.
+
+    Raises UsageError for a pattern that matches nothing; all such patterns at once.
+    """
+    if probes == "none":
+        return ()
+    if probes == "all":
+        return tuple(names)
+    patterns = (probes,) if isinstance(probes, str) else tuple(probes)
+    missing = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
+    if missing:
+        near = ", ".join(list(names)[:4])
+        raise UsageError(
+            Finding("ND-B001", pattern, "the name or pattern of a LIF layer", "no layer matches", f"e.g. {near}")
+            for pattern in missing
+        )
+    return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))

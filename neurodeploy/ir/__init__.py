@@ -1,0 +1,1 @@
+"""The graph: types, op table, verifier, interval proof, passes, artefact."""

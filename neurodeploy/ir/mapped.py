@@ -1,0 +1,147 @@
+"""The mapped graph: only what the chip has. Populations of neurons, and crossbars of synapses between them.
+
+Timing (lava-nc 0.10.0): time steps count from 1; the source sends step 1 first; a crossbar adds 1 + delay steps, a
+population none. The depth D of a population is the number of steps from the source, the same on all its inputs, so
+sample s, step t (both from 0) of a population happens in time step `s * T + t + 1 + D`, and its membrane is reset
+when a sample begins: `reset_interval = T`, `reset_offset = (1 + D) % T`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.ir.types import Interval
+
+PopulationKind = Literal["source", "lif", "sum", "relu", "product"]
+View = tuple[Literal["reshape", "permute"], tuple[int, ...]]
+Views = tuple[View, ...]
+
+
+def apply_views(array: NDArray[Any], views: Views) -> NDArray[Any]:
+    """Reshape and permute an array, in order; the views of a crossbar's ports, free on the chip."""
+    for kind, dims in views:
+        array = array.reshape(dims) if kind == "reshape" else array.transpose(dims)
+    return array
+
+
+@dataclass(frozen=True)
+class Population:
+    """Neurons of one kind that fire together.
+
+    source   sends the encoded pixels of a sample in each of its T steps.
+    lif      v = trunc0(v * (4096 - dv) / 4096) + (a << 6) + bias; fires 1 where v > vth << 6, then v = 0.
+             resets: the membrane is cleared when a sample begins; a stateless one has dv = 4095 and no bias.
+    sum      sends its input as a graded payload (GradedVec, vth = 0).
+    relu     sends max(0, input) as a graded payload (GradedReluVec, vth = 0).
+    product  sends input 1 times input 2 as a graded payload (ProdNeuron, vth = 0, exp = 0).
+
+    shape: of one time step.  interval: of what it sends.  depth: D, in time steps.  vth: weight units, 17 bit.
+    bias_mant: int64, broadcasts to shape, 13 bit signed; bias = bias_mant << bias_exp in membrane units.
+    value: the quantized graph's value that it computes ("" for a relay or a helper).
+    """
+
+    name: str
+    kind: PopulationKind
+    shape: tuple[int, ...]
+    depth: int
+    interval: Interval
+    vth: int = 0
+    dv: int = 0
+    bias_mant: NDArray[np.int64] = field(default_factory=lambda: np.zeros((), np.int64))
+    bias_exp: int = 0
+    resets: bool = False
+    value: str = ""
+
+    @property
+    def size(self) -> int:
+        """Neurons of the population."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class SparseWeights:
+    """Synapses one by one: neuron rows[i] of the target gets weights[i] * 2^exponent * axon cols[i] of the source.
+
+    rows, cols: int64 flat indices in C order.  weights: int64 in -128..127, zeros left out, no pair twice.
+    """
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    exponent: int = 0
+
+
+@dataclass(frozen=True)
+class ConvWeights:
+    """A convolution with shared weights; no delay.
+
+    The source's neurons pass through in_views to become [Ci, H, W]; the result [Co, Ho, Wo] passes through out_views
+    to take the target's shape.  weight: int64 [Co, Ci / groups, Kh, Kw] in -128..127, PyTorch's orientation
+    (cross-correlation).  stride, padding: (vertical, horizontal).
+    """
+
+    weight: NDArray[np.int64]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    groups: int
+    in_views: Views
+    out_views: Views
+
+
+@dataclass(frozen=True)
+class Crossbar:
+    """Synapses from one population to one input port of another; takes 1 + delay time steps."""
+
+    name: str
+    source: str
+    target: str
+    weights: SparseWeights | ConvWeights
+    port: Literal["a_in", "a_in1", "a_in2"] = "a_in"
+    delay: int = 0
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Pixels to integers: clip(rint(x / step), lo, hi), rint to even, x and step float32."""
+
+    step: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class MappedGraph:
+    """A network of populations and crossbars, for samples that stream back to back, T steps each.
+
+    populations: in order of evaluation (a crossbar's source may come later only if no path needs it: there are no
+    cycles).  output: the population whose payloads, summed over the T steps of a sample, plus bias, are the logits.
+    views: value of the quantized graph -> (population, views that give the population the value's shape).
+    """
+
+    name: str
+    profile: str
+    steps: int
+    encoding: Encoding
+    populations: tuple[Population, ...]
+    crossbars: tuple[Crossbar, ...]
+    output: str
+    output_bias: NDArray[np.int64]
+    output_scale: float
+    views: Mapping[str, tuple[str, Views]]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Population]:
+        """Populations by name."""
+        return {population.name: population for population in self.populations}
+
+    @property
+    def depth(self) -> int:
+        """Time steps from the source to the output."""
+        return self.by_name[self.output].depth

@@ -1,0 +1,88 @@
+"""The written integer arithmetic of a target profile: explicit int64 in, int64 out.
+
+Profile `loihi-lava` is the arithmetic of Lava's bit-accurate CPU models (lava-nc 0.10.0,
+lava/proc/lif/models.py, PyLifModelBitAcc; checked against them in tests/backends/lava):
+
+    u = a * 2^6                                   |a| <= 2^17 - 1, proven, never wrapped
+    v = trunc0(v * (4096 - dv) / 4096) + u + bias_mant * 2^bias_exp
+    v = clip(v, -(2^23 - 1), 2^23 - 1)
+    s = v > vth * 2^6 ;  v = 0 where s
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The widths of a target's arithmetic; every number in bits unless its name says otherwise."""
+
+    name: str = "loihi-lava"
+    weight_bits: int = 8  # signed synaptic weight, -128..127
+    activation_bits: int = 17  # |a| <= 2^17 - 1: Lava's u = a << 6 flips sign or wraps beyond
+    state_bits: int = 24  # membrane, signed: |v| <= 2^23 - 1
+    threshold_bits: int = 17  # unsigned mantissa vth, one a population
+    threshold_shift: int = 6  # v and vth carry 6 fractional bits over the weight unit
+    decay_bits: int = 12  # dv in 0..4095, v keeps (4096 - dv) / 4096
+    bias_bits: int = 13  # signed mantissa
+    bias_exponent_max: int = 7
+    payload_bits: int = 24  # signed payload of a graded spike
+    input_payload_bits: int = 8  # payload of a graded spike into a convolution: 0..255 or -128..127
+    delay_max: int = 62  # time steps a synapse can hold a spike back
+
+    @property
+    def activation_max(self) -> int:
+        """Largest |a|, in weight units."""
+        return (1 << self.activation_bits) - 1
+
+    @property
+    def state_max(self) -> int:
+        """Largest |v|, in membrane units (2^-6 of a weight unit)."""
+        return (1 << (self.state_bits - 1)) - 1
+
+    @property
+    def threshold_max(self) -> int:
+        """Largest vth, in weight units."""
+        return (1 << self.threshold_bits) - 1
+
+    @property
+    def bias_max(self) -> int:
+        """Largest bias, in membrane units; mantissas lie in -2^12..2^12-1."""
+        return ((1 << (self.bias_bits - 1)) - 1) << self.bias_exponent_max
+
+    @property
+    def payload_max(self) -> int:
+        """Largest absolute payload of a graded spike."""
+        return (1 << (self.payload_bits - 1)) - 1
+
+    @property
+    def decay_unit(self) -> int:
+        """The integer that stands for a decay of one."""
+        return 1 << self.decay_bits
+
+
+LOIHI_LAVA = Profile()
+PROFILES = {LOIHI_LAVA.name: LOIHI_LAVA}
+
+
+def lif_step(
+    activation: Int64, membrane: Int64, bias: Int64, vth: int, dv: int, profile: Profile = LOIHI_LAVA
+) -> tuple[Int64, Int64]:
+    """One time step of a LIF population.
+
+    activation: summed synaptic input in weight units, any shape.  membrane: v before the step, membrane units.
+    bias: bias_mant * 2^bias_exp, membrane units, broadcasts.  vth in weight units, dv in 1/4096.
+    Returns (spikes 0/1, v after reset), both int64 of the shape of the activation.
+    Source: PyLifModelBitAcc, lava-nc 0.10.0; the decay truncates towards zero.
+    """
+    kept = np.sign(membrane) * (np.abs(membrane) * (profile.decay_unit - dv) >> profile.decay_bits)
+    membrane = kept + (activation << profile.threshold_shift) + bias
+    membrane = np.clip(membrane, -profile.state_max, profile.state_max)
+    spikes = (membrane > vth << profile.threshold_shift).astype(np.int64)
+    return spikes, np.where(spikes == 1, np.int64(0), membrane)
