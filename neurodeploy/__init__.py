@@ -1,0 +1,27 @@
+"""neurodeploy: trained spiking transformers become bit-exact integer networks.
+
+The public face is loaded on first use, so that ``import neurodeploy`` loads none of torch, onnxruntime and lava.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurodeploy.api import CompiledModel, compare, compile, evaluate, load  # noqa: A004 - the public verb
+
+__version__ = "0.1.0"
+__all__ = ["CompiledModel", "__version__", "compare", "compile", "evaluate", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from :mod:`neurodeploy.api` when it is first used (PEP 562)."""
+    if name in __all__:
+        return getattr(import_module("neurodeploy.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})
