@@ -1,6 +1,6 @@
 """neurodeploy: trained spiking transformers become bit-exact integer networks.
 
-The public face is loaded on first use, so that ``import neurodeploy`` loads none of torch, onnxruntime and lava.
+The public face is loaded on first use, so that ``import neurodeploy`` loads none of torch, onnxruntime, lava.
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+# Every target does the set-up that it needs. `make setup` alone makes both environments.
+#   make demo    compile, evaluate and simulate both shipped models
+#   make test    everything; parts: test-fast, test-lava, test-slow, test-py310
+#   make lint    ruff, mypy, import contracts, sizes
+#   make bench   time the backends on the shipped checkpoints
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3.10,$(if $(shell python$(v) -c 'import ensurepip, sys; print(1)' 2>/dev/null),python$(v))))
+VENV := .venv
+LAVA := .venv-lava
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint constraints.txt
+UV := $(BIN)/uv
+
+export NEURODEPLOY_LAVA_PYTHON ?= $(CURDIR)/$(LAVA)/bin/python
+
+# pytest's exit code 5 says that a group has no test; that is no failure of a group.
+PYTEST := $(BIN)/python -m pytest
+OR_EMPTY := || [ $$? -eq 5 ]
+
+.PHONY: setup demo test test-fast test-lava test-slow test-py310 lint format bench clean
+
+setup: $(VENV)/.ready $(LAVA)/.ready
+
+# torch comes first and alone: pinned, so that pip takes a CPU build where one is at hand.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "neurodeploy needs Python 3.10 to 3.13 with venv; none is on the PATH" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) --editable '.[all,dev]'
+	@touch $@
+
+$(LAVA)/.ready: pyproject.toml constraints-lava.txt $(VENV)/.ready
+	test -x $(LAVA)/bin/python || $(UV) venv --quiet --python 3.10 $(LAVA)
+	$(UV) pip install --quiet --python $(LAVA)/bin/python --constraint constraints-lava.txt \
+		lava-nc pytest hypothesis --editable '.[onnxruntime]'
+	@touch $@
+
+demo: setup
+	$(BIN)/python examples/demo.py
+
+test: test-fast test-lava test-slow test-py310
+
+test-fast: setup
+	$(PYTEST) -n 2 -m "not lava and not slow"
+
+test-lava: setup
+	$(PYTEST) -m "lava and not slow" $(OR_EMPTY)
+
+test-slow: setup
+	$(PYTEST) -m slow $(OR_EMPTY)
+
+# The core on Python 3.10 with NumPy 1.26 and networkx 2.8; the tests that need torch are left out by name.
+test-py310: setup
+	$(LAVA)/bin/python -m pytest -m "not lava and not slow"
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/check_sizes.py
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis out
