@@ -1,0 +1,135 @@
+"""The graph: frozen nodes in topological order. Every node makes one value, which bears the node's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+Attribute = int | float | bool | str | tuple[int, ...]
+Tensor = NDArray[Any]
+
+
+class Stage(str, Enum):
+    """Where a graph stands on its way: float values as traced, or integers."""
+
+    TRACED = "traced"
+    QUANTIZED = "quantized"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a node comes from in the user's model: module path, file and line ("" and 0 if unknown)."""
+
+    path: str = ""
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One op. `inputs` are names of other nodes; `attributes` and `tensors` are declared in the op table."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...] = ()
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    source: Source = Source()
+
+    def integer(self, attribute: str) -> int:
+        """An integer attribute."""
+        return int(self.attributes[attribute])  # type: ignore[arg-type]
+
+    def number(self, attribute: str) -> float:
+        """A float attribute."""
+        return float(self.attributes[attribute])  # type: ignore[arg-type]
+
+    def integers(self, attribute: str) -> tuple[int, ...]:
+        """An attribute that is a tuple of integers."""
+        value = self.attributes[attribute]
+        return value if isinstance(value, tuple) else (int(value),)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network of one stage.
+
+    nodes:        in topological order, names unique.
+    output:       the value that is the network's result (traced: `time_mean`; quantized: `readout`).
+    steps:        T, the time steps of a sample.
+    profile:      the arithmetic of a quantized graph, see `neurodeploy.numerics`.
+    output_scale: float logit = integer logit * output_scale (quantized).
+    metadata:     plain strings: target, versions, the quantizer's choices.
+    """
+
+    name: str
+    stage: Stage
+    steps: int
+    nodes: tuple[Node, ...]
+    output: str
+    profile: str = "loihi-lava"
+    output_scale: float = 1.0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read each value, in order; a node that reads it twice stands there once."""
+        users: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                users.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in users.items()}
+
+    def of(self, op: str) -> tuple[Node, ...]:
+        """All nodes of an op, in order."""
+        return tuple(node for node in self.nodes if node.op == op)
+
+    def with_nodes(self, nodes: Iterable[Node], output: str | None = None) -> Graph:
+        """The same graph with other nodes, put in topological order."""
+        return replace(self, nodes=topological(nodes), output=output or self.output)
+
+
+def topological(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """Nodes in topological order, stable: among those that are ready, the one listed first comes first.
+
+    A cycle or a missing input is left for the verifier: such nodes keep their place at the end.
+    """
+    listed = list(nodes)
+    place = {node.name: index for index, node in enumerate(listed)}
+    derived = nx.DiGraph()
+    derived.add_nodes_from(range(len(listed)))
+    derived.add_edges_from((place[name], i) for i, n in enumerate(listed) for name in n.inputs if name in place)
+    if not nx.is_directed_acyclic_graph(derived):
+        return tuple(listed)
+    return tuple(listed[i] for i in nx.lexicographical_topological_sort(derived))
+
+
+def live_nodes(graph: Graph) -> tuple[Node, ...]:
+    """The nodes that the output needs, in order."""
+    needed = {graph.output}
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return tuple(node for node in graph.nodes if node.name in needed)
+
+
+def tensor(values: object, dtype: Any) -> Tensor:
+    """A read-only, contiguous copy of an array, so that nothing that a node holds can change."""
+    array = np.array(values, dtype=dtype, order="C")
+    array.setflags(write=False)
+    return array

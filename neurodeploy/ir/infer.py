@@ -1,0 +1,192 @@
+"""Shape inference and interval transfer, one function an op: (node, input types, T) -> output type.
+
+A function raises IllegalNode(need, have) where the node breaks the op's rules; the verifier collects these.
+Intervals are exact worst cases in Python ints. On a traced graph the intervals are None and only shapes count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+
+from neurodeploy.ir.graph import Node, Tensor
+from neurodeploy.ir.types import BINARY, Interval, ValueType
+
+Infer = Callable[[Node, tuple[ValueType, ...], int], ValueType]
+
+
+class IllegalNode(Exception):  # noqa: N818  (a verdict on a node, turned into a Finding by the verifier)
+    """A node breaks the rules of its op."""
+
+    def __init__(self, need: str, have: str) -> None:
+        super().__init__(f"needs {need}, has {have}")
+        self.need, self.have = need, have
+
+
+def require(condition: bool, need: str, have: object) -> None:
+    """Raise IllegalNode unless the condition holds."""
+    if not condition:
+        raise IllegalNode(need, str(have))
+
+
+def source_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """input: float pixels or events of one step."""
+    return ValueType(node.integers("shape"))
+
+
+def encode_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """encode: integers lo..hi of the shape of the image."""
+    lo, hi = node.integer("lo"), node.integer("hi")
+    require(-128 <= lo <= 0 <= hi <= 255 and hi - lo in range(1, 256), "8-bit codes around zero", f"{lo}..{hi}")
+    require(node.number("step") > 0, "a positive step", node.number("step"))
+    return ValueType(node.integers("shape"), Interval(lo, hi))
+
+
+def window_shape(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """Output positions of a window (convolution or pooling): floor((n + 2p - k) / s) + 1 an axis."""
+    stride, padding = node.integers("stride"), node.integers("padding")
+    require(len(stride) == len(padding) == len(kernel) == len(spatial), f"rank {len(spatial)} windows", kernel)
+    require(all(s > 0 for s in stride) and all(p >= 0 for p in padding), "stride > 0, padding >= 0", stride)
+    out = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(spatial, kernel, stride, padding, strict=True))
+    require(all(n > 0 for n in out), "a window inside the image", f"{spatial} with kernel {kernel}")
+    return out
+
+
+def conv_sums(weight: Tensor, axon: Interval) -> Interval:
+    """Exact interval of sum(w * x) over the fan-in, x anywhere in `axon`, all output channels together."""
+    flat = weight.reshape(weight.shape[0], -1).astype(np.int64)
+    positive, negative = np.maximum(flat, 0).sum(axis=1), np.minimum(flat, 0).sum(axis=1)
+    highs = [int(p) * axon.hi + int(n) * axon.lo for p, n in zip(positive, negative, strict=True)]
+    lows = [int(p) * axon.lo + int(n) * axon.hi for p, n in zip(positive, negative, strict=True)]
+    return Interval(min(lows), max(highs))
+
+
+def conv_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """conv: [Ci, *S] -> [Co, *S']; a linear layer has no spatial axis or a 1x1 kernel."""
+    (x,) = inputs
+    weight, groups = node.tensors["weight"], node.integer("groups")
+    require(weight.ndim == len(x.shape) + 1, f"a weight of rank {len(x.shape) + 1}", f"shape {weight.shape}")
+    require(groups > 0 and weight.shape[0] % groups == 0, "groups that divide the channels", groups)
+    require(weight.shape[1] * groups == x.shape[0], f"{weight.shape[1] * groups} input channels", x.shape[0])
+    shape = (weight.shape[0], *window_shape(node, x.shape[1:], weight.shape[2:]))
+    if x.interval is None:
+        return ValueType(shape)
+    require(np.issubdtype(weight.dtype, np.integer), "integer weights", weight.dtype)
+    axon = x.range.union(Interval(0, 0)) if any(node.integers("padding")) else x.range
+    return ValueType(shape, conv_sums(weight, axon))
+
+
+def channelwise_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """batchnorm: y = scale[c] x + shift[c] along axis 0."""
+    (x,) = inputs
+    for name in ("scale", "shift"):
+        require(node.tensors[name].shape == x.shape[:1], f"{name} of {x.shape[0]}", node.tensors[name].shape)
+    return x
+
+
+def neuron_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """neuron: a float LIF or IF population; binary spikes."""
+    require(node.number("threshold") > 0, "a threshold above the reset potential", node.number("threshold"))
+    require(0 <= node.number("decay") <= 1, "a decay in 0..1", node.number("decay"))
+    return inputs[0]
+
+
+def lif_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """lif: binary spikes of the shape of its input."""
+    (x,) = inputs
+    bias = node.tensors["bias_mant"]
+    require(bias.ndim == len(x.shape), f"a bias of rank {len(x.shape)}", f"shape {bias.shape}")
+    fits = all(b in (1, n) for b, n in zip(bias.shape, x.shape, strict=True))
+    require(fits, f"a bias that broadcasts to {x.shape}", bias.shape)
+    require(0 <= node.integer("dv") <= 4095, "dv in 0..4095", node.integer("dv"))  # noqa: PLR2004
+    require(node.integer("vth") >= 0, "vth >= 0", node.integer("vth"))
+    require(node.integer("weight_exp") >= 0, "weight_exp >= 0", node.integer("weight_exp"))
+    return ValueType(x.shape, BINARY)
+
+
+def max_pool_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """max_pool: the largest of each window of [C, H, W]; taps in the padding do not count."""
+    (x,) = inputs
+    kernel, padding = node.integers("kernel"), node.integers("padding")
+    require(len(x.shape) == len(kernel) + 1, f"rank {len(kernel) + 1}", x.shape)
+    require(all(2 * p <= k for p, k in zip(padding, kernel, strict=False)), "padding <= kernel / 2", padding)
+    return ValueType((x.shape[0], *window_shape(node, x.shape[1:], kernel)), x.interval)
+
+
+def add_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """add: two values of one shape."""
+    a, b = inputs
+    require(a.shape == b.shape, f"two values of shape {a.shape}", b.shape)
+    return ValueType(a.shape, None if a.interval is None else a.range + b.range)
+
+
+def broadcast_shape(a: ValueType, b: ValueType) -> tuple[int, ...]:
+    """The shape of an element-wise product."""
+    try:
+        return tuple(np.broadcast_shapes(a.shape, b.shape))
+    except ValueError:
+        raise IllegalNode("shapes that broadcast", f"{a.shape} and {b.shape}") from None
+
+
+def mul_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """mul: element-wise float product, with broadcast."""
+    return ValueType(broadcast_shape(*inputs))
+
+
+def gate_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """gate: mask AND spikes, both binary; the mask broadcasts to the shape of the spikes."""
+    mask, spikes = inputs
+    require(mask.kind == "spikes" and spikes.kind == "spikes", "two binary inputs", f"{mask} and {spikes}")
+    require(broadcast_shape(mask, spikes) == spikes.shape, f"a mask that broadcasts to {spikes.shape}", mask.shape)
+    return ValueType(spikes.shape, BINARY)
+
+
+def same_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """scale, time_mean: the type of the input."""
+    return inputs[0]
+
+
+def matmul_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """matmul, spike_matmul: [*B, n, k] times [*B, k, m]; the heads B are equal, no broadcast."""
+    a, b = inputs
+    rank = len(a.shape)
+    require(rank >= 2 and rank == len(b.shape), "two matrices of one rank", f"{a.shape} and {b.shape}")  # noqa: PLR2004
+    require(a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2], "matching axes", f"{a.shape} {b.shape}")
+    interval = None if a.interval is None else (a.range * b.range).scaled(a.shape[-1])
+    return ValueType((*a.shape[:-1], b.shape[-1]), interval)
+
+
+def reduce_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """reduce_sum, reduce_mean: over `axes`, which are kept as 1 where keepdims is set."""
+    (x,) = inputs
+    axes, keep = node.integers("axes"), bool(node.integer("keepdims"))
+    require(all(0 <= axis < len(x.shape) for axis in axes), f"axes below {len(x.shape)}", axes)
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes)
+    count = prod(x.shape[axis] for axis in set(axes))
+    return ValueType(shape, None if x.interval is None else x.range.scaled(count))
+
+
+def reshape_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """reshape: the same elements in C order."""
+    (x,) = inputs
+    shape = node.integers("shape")
+    require(prod(shape) == x.size and all(n > 0 for n in shape), f"{x.size} elements", shape)
+    return ValueType(shape, x.interval)
+
+
+def permute_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """permute: the axes in another order."""
+    (x,) = inputs
+    axes = node.integers("axes")
+    require(sorted(axes) == list(range(len(x.shape))), f"a permutation of {len(x.shape)} axes", axes)
+    return ValueType(tuple(x.shape[axis] for axis in axes), x.interval)
+
+
+def readout_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """readout: logits[c] = bias[c] + sum of x[c] over the T steps."""
+    (x,) = inputs
+    bias = node.tensors["bias"]
+    require(len(x.shape) == 1 and bias.shape == x.shape, "one value a class", f"{x.shape}, bias {bias.shape}")
+    return ValueType(x.shape, x.range.scaled(steps) + Interval(int(bias.min()), int(bias.max())))

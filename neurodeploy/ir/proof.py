@@ -1,0 +1,125 @@
+"""The interval proof: no accumulator, payload, bias, threshold or membrane leaves its width in T steps.
+
+Everything is computed in Python ints from the worst case of every input, so a proof holds for any image. Lava's CPU
+models do not enforce these widths, and a run without overflow proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.errors import DoesNotFitError, Finding
+from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.types import BYTE, SIGNED_BYTE, Interval, ValueType
+from neurodeploy.ir.verify import types
+from neurodeploy.numerics import PROFILES, Profile
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One proven quantity: its worst-case interval beside the interval that the target has for it."""
+
+    layer: str
+    quantity: str
+    interval: Interval
+    limit: Interval
+    source: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the worst case fits."""
+        return self.interval.within(self.limit)
+
+
+def symmetric(limit: int) -> Interval:
+    """-limit..limit."""
+    return Interval(-limit, limit)
+
+
+def activation(node: Node, x: ValueType) -> Interval:
+    """The summed synaptic input of a LIF, in weight units: x * 2^weight_exp."""
+    return x.range.scaled(1 << node.integer("weight_exp"))
+
+
+def bias_units(node: Node) -> Interval:
+    """The bias of a LIF in membrane units, over all its neurons."""
+    bias = node.tensors["bias_mant"].astype(np.int64)
+    return Interval(int(bias.min()), int(bias.max())).scaled(1 << node.integer("bias_exp"))
+
+
+def membrane(node: Node, x: ValueType, steps: int, profile: Profile) -> Interval:
+    """The worst-case membrane before the fire rule over T steps, in membrane units.
+
+    After each step a neuron either fired and is 0, or holds at most vth * 2^6; the decay truncates towards zero.
+    """
+    current = activation(node, x).scaled(1 << profile.threshold_shift) + bias_units(node)
+    keep, ceiling = profile.decay_unit - node.integer("dv"), node.integer("vth") << profile.threshold_shift
+    held = seen = Interval(0, 0)
+    for _ in range(steps):
+        kept = Interval(*(_decayed(v, keep, profile) for v in (held.lo, held.hi)))
+        before = kept + current
+        seen = seen.union(before)
+        held = Interval(min(0, before.lo, ceiling), max(0, min(before.hi, ceiling)))
+    return seen
+
+
+def _decayed(v: int, keep: int, profile: Profile) -> int:
+    size = abs(v) * keep >> profile.decay_bits
+    return size if v >= 0 else -size
+
+
+def prove(graph: Graph) -> tuple[Bound, ...]:
+    """Every bound of a quantized graph, in graph order, whether it holds or not."""
+    profile, known = PROFILES[graph.profile], types(graph)
+    return tuple(bound for node in graph.nodes for bound in _bounds(node, known, graph.steps, profile))
+
+
+def require_proof(graph: Graph) -> tuple[Bound, ...]:
+    """The bounds of a graph that is safe. Raises DoesNotFitError with every bound that fails."""
+    bounds = prove(graph)
+    failed = [_finding(bound) for bound in bounds if not bound.holds]
+    if failed:
+        raise DoesNotFitError(failed)
+    return bounds
+
+
+def _finding(bound: Bound) -> Finding:
+    bits = bound.interval.magnitude.bit_length()
+    need = f"{bound.quantity} in {bound.limit} ({bound.limit.magnitude.bit_length()} bits of magnitude)"
+    have = f"worst case {bound.interval} ({bits} bits of magnitude)"
+    return Finding("ND-P001", bound.layer, need, have, "fewer weight_bits or a larger scale in this layer", bound.source)
+
+
+def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Profile) -> Iterator[Bound]:
+    source, inputs = str(node.source), [known[name] for name in node.inputs]
+    if node.op == "conv":
+        weight = node.tensors["weight"]
+        span = Interval(int(weight.min(initial=0)), int(weight.max(initial=0)))
+        yield Bound(node.name, "weight", span, SIGNED_BYTE, source)
+        if weight.ndim > 2:  # noqa: PLR2004  (a convolution over positions takes payloads of 8 bits)
+            payload = BYTE if inputs[0].range.lo >= 0 else SIGNED_BYTE
+            yield Bound(node.name, "input payload", inputs[0].range, payload, source)
+    if node.op == "lif":
+        yield from _lif_bounds(node, inputs[0], steps, profile)
+    elif node.op == "readout":
+        yield Bound(node.name, "payload", inputs[0].range, symmetric(profile.payload_max), source)
+    elif known[node.name].kind in ("counts", "graded"):
+        yield Bound(node.name, "accumulator", known[node.name].range, symmetric(profile.payload_max), source)
+
+
+def _lif_bounds(node: Node, x: ValueType, steps: int, profile: Profile) -> Iterator[Bound]:
+    source, mantissa = str(node.source), node.tensors["bias_mant"].astype(np.int64)
+    half = 1 << (profile.bias_bits - 1)
+    vth, exponent = node.integer("vth"), node.integer("bias_exp")
+    spans = {
+        "activation": (activation(node, x), symmetric(profile.activation_max)),
+        "threshold": (Interval(vth, vth), Interval(0, profile.threshold_max)),
+        "bias mantissa": (Interval(int(mantissa.min()), int(mantissa.max())), Interval(-half, half - 1)),
+        "bias exponent": (Interval(exponent, exponent), Interval(0, profile.bias_exponent_max)),
+        "membrane": (membrane(node, x, steps, profile), symmetric(profile.state_max)),
+    }
+    for quantity, (interval, limit) in spans.items():
+        yield Bound(node.name, quantity, interval, limit, source)
