@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neurodeploy.api import CompiledModel, compare, compile, evaluate, load  # noqa: A004 - the public verb
+    from neurodeploy.api import CompiledModel, compare, compile, evaluate, load
 
 __version__ = "0.1.0"
 __all__ = ["CompiledModel", "__version__", "compare", "compile", "evaluate", "load"]
