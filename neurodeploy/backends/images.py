@@ -1,0 +1,45 @@
+"""The check that every backend makes of its images, and the slices it runs them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import Finding, UsageError
+
+Images = NDArray[np.float32]
+
+
+def check_images(images: object, shape: tuple[int, ...]) -> Images:
+    """The images as float32 [N, *shape], C order; the caller's array is left as it is.
+
+    Raises UsageError (all findings at once) for another type or shape, an empty batch, NaN or infinity.
+    """
+    array = np.asarray(images)
+    dims = ", ".join(map(str, shape))
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise UsageError(_finding("ND-B002", "a NumPy array of numbers", f"dtype {array.dtype}", "pass a float32 array"))
+    findings = []
+    if array.shape[1:] != shape or array.ndim != len(shape) + 1:
+        findings.append(_finding("ND-B003", f"images [N, {dims}]", f"shape {list(array.shape)}", "reshape the images"))
+    elif array.shape[0] == 0:
+        findings.append(_finding("ND-B004", "at least one image", "an empty array", "pass images"))
+    if not np.isfinite(array).all():
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        findings.append(_finding("ND-B005", "finite pixels", f"{bad} NaN or infinite", "clean the images"))
+    if findings:
+        raise UsageError(findings)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def slices(images: Images, batch: int) -> Iterator[tuple[slice, Images]]:
+    """The images in slices of at most `batch` samples, so that memory is bounded whatever their number."""
+    for start in range(0, len(images), batch):
+        part = slice(start, min(start + batch, len(images)))
+        yield part, images[part]
+
+
+def _finding(code: str, need: str, have: str, mend: str) -> Finding:
+    return Finding(code, "images", need, have, mend)

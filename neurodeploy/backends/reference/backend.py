@@ -1,0 +1,86 @@
+"""Execute a quantized graph: T steps, every node in order, int64."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.backends.images import Images, check_images, slices
+from neurodeploy.backends.reference.ops import STATELESS, encode
+from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.verify import types
+from neurodeploy.numerics import PROFILES, Int64, Profile, lif_step
+
+Progress = Callable[[int, int], None]
+BATCH = 64
+
+
+def run(
+    graph: Graph, images: object, probes: Probes = "none", batch: int = BATCH, progress: Progress | None = None
+) -> RunResult:
+    """Run images float32 [N, C, H, W] through a quantized graph.
+
+    probes: the LIFs whose spikes and membranes are kept.  progress(done, total) is called after each slice.
+    Raises UsageError for bad images or probes.
+    """
+    (source,) = graph.of("encode")
+    checked = check_images(images, source.integers("shape"))
+    names = select_probes(probes, [node.name for node in graph.of("lif")])
+    record = _Record(graph, names, len(checked))
+    logits = np.zeros((len(checked), *types(graph)[graph.output].shape), np.int64)
+    start = time.perf_counter()
+    for part, chunk in slices(checked, batch):
+        logits[part] = _run_slice(graph, chunk, record, part)
+        if progress:
+            progress(part.stop, len(checked))
+    seconds = time.perf_counter() - start
+    return RunResult("reference", logits, graph.output_scale, record.spikes, record.membrane, seconds)
+
+
+class _Record:
+    """Spikes and membranes of the probed LIFs."""
+
+    def __init__(self, graph: Graph, names: tuple[str, ...], count: int) -> None:
+        shapes = {name: (count, graph.steps, *types(graph)[name].shape) for name in names}
+        self.spikes: dict[str, NDArray[np.uint8]] = {n: np.zeros(s, np.uint8) for n, s in shapes.items()}
+        self.membrane: dict[str, NDArray[np.int32]] = {n: np.zeros(s, np.int32) for n, s in shapes.items()}
+
+    def keep(self, name: str, part: slice, step: int, spikes: Int64, membrane: Int64) -> None:
+        """Keep one step of one LIF, if it is probed."""
+        if name in self.spikes:
+            self.spikes[name][part, step] = spikes
+            self.membrane[name][part, step] = membrane
+
+
+def _run_slice(graph: Graph, images: Images, record: _Record, part: slice) -> Int64:
+    membrane: dict[str, Int64] = {}
+    logits = graph.by_name[graph.output].tensors["bias"].astype(np.int64)
+    profile = PROFILES[graph.profile]
+    for step in range(graph.steps):
+        values: dict[str, Int64] = {}
+        for node in graph.nodes:
+            inputs = [values[name] for name in node.inputs]
+            if node.op == "encode":
+                values[node.name] = encode(node, images)
+            elif node.op == "lif":
+                values[node.name] = _lif(node, inputs[0], membrane, profile)
+                record.keep(node.name, part, step, values[node.name], membrane[node.name])
+            elif node.op == "readout":
+                logits = logits + inputs[0]
+            else:
+                values[node.name] = STATELESS[node.op](node, *inputs)
+    return logits
+
+
+def _lif(node: Node, x: Int64, membrane: dict[str, Int64], profile: Profile) -> Int64:
+    bias = node.tensors["bias_mant"].astype(np.int64) << node.integer("bias_exp")
+    before = membrane.get(node.name, np.zeros_like(x))
+    activation = x << node.integer("weight_exp")
+    spikes, membrane[node.name] = lif_step(
+        activation, before, bias, node.integer("vth"), node.integer("dv"), profile
+    )
+    return spikes
