@@ -41,7 +41,7 @@ demo: setup
 test: test-fast test-lava test-slow test-py310
 
 test-fast: setup
-	$(PYTEST) -n 2 -m "not lava and not slow"
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not lava and not slow"
 
 test-lava: setup
 	$(PYTEST) -m "lava and not slow" $(OR_EMPTY)
