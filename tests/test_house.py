@@ -89,12 +89,29 @@ def test_import_contracts_are_kept() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_import_contracts_catch_a_crossing(tmp_path: Path) -> None:
-    """A stage that imports another, and a module that imports torch, are both reported."""
+CROSSINGS = [
+    ("numerics", "from neurodeploy import ir", "neurodeploy.numerics -> neurodeploy.ir"),
+    ("ir/bad", "import torch", "neurodeploy.ir.bad -> torch"),
+    ("models/bad", "from neurodeploy import backends", "neurodeploy.models.bad -> neurodeploy.backends"),
+    ("backends/reference/bad", "import onnxruntime", "neurodeploy.backends.reference.bad -> onnxruntime"),
+    ("backends/onnx/bad", "import lava.magma", "neurodeploy.backends.onnx.bad -> lava"),
+    (
+        "backends/lava/bad",
+        "from neurodeploy.backends import onnx",
+        "backends.lava.bad -> neurodeploy.backends.onnx",
+    ),
+]
+
+
+def test_import_contracts_catch_crossings(tmp_path: Path) -> None:
+    """One planted import a rule; the linter names each of them."""
     shutil.copytree(ROOT / "neurodeploy", tmp_path / "neurodeploy")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "neurodeploy" / "numerics.py").write_text("import torch\nfrom neurodeploy import ir\n")
+    for module, line, _ in CROSSINGS:
+        path = tmp_path / f"neurodeploy/{module}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(line + "\n")
     run = check_contracts(tmp_path)
     assert run.returncode == 1, run.stdout + run.stderr
-    assert "neurodeploy.numerics -> torch" in run.stdout
-    assert "neurodeploy.numerics -> neurodeploy.ir" in run.stdout
+    assert [named for *_, named in CROSSINGS if named not in run.stdout] == []
