@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.images import Images, check_images, slices
+from neurodeploy.images import Images, check_images, slices
 from neurodeploy.backends.reference.ops import STATELESS, encode
 from neurodeploy.backends.result import Probes, RunResult, select_probes
 from neurodeploy.ir.graph import Graph, Node

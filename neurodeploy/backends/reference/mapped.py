@@ -11,7 +11,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.images import Images, check_images
+from neurodeploy.images import Images, check_images
 from neurodeploy.backends.reference.ops import windows
 from neurodeploy.backends.result import Probes, RunResult, select_probes
 from neurodeploy.ir.graph import Node

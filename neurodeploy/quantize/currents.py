@@ -1,0 +1,95 @@
+"""Convolutions: which neuron each one drives, and its integers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurodeploy.ir.graph import Graph, Node, tensor
+from neurodeploy.ir.types import Interval, ValueType
+from neurodeploy.quantize.builder import Builder, Quantity, Refused
+from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, round_to
+
+PASS_THROUGH = ("max_pool", "reshape", "permute")
+
+
+def driven(graph: Graph, conv: Node) -> tuple[list[Node], Node]:
+    """The max-pools and views between a convolution and the neuron (or read-out) that it alone drives, and that.
+
+    Raises Refused where the current goes anywhere else.
+    """
+    path: list[Node] = []
+    node = conv
+    while True:
+        readers = graph.consumers[node.name]
+        if len(readers) != 1 or readers[0].op not in (*PASS_THROUGH, "neuron", "time_mean"):
+            found = ", ".join(f"{r.op} {r.name}" for r in readers) or "nothing"
+            need, mend = "a convolution that drives one neuron or the read-out", "put a spiking neuron behind it"
+            raise Refused("ND-Q011", need, f"{conv.name} drives {found}", mend)
+        if readers[0].op not in PASS_THROUGH:
+            return path, readers[0]
+        node = readers[0]
+        path.append(node)
+
+
+def current_of(conv: Node, neuron: Node, axon_scale: float, axon: ValueType) -> Current:
+    """The current of a neuron in real units per integer axon, the neuron's input gain folded in."""
+    decay = neuron.number("decay")
+    gain = decay if neuron.integer("decay_input") else 1.0
+    weight = conv.tensors["weight"].astype(np.float64) * (gain * axon_scale)
+    bias = conv.tensors["bias"].astype(np.float64) * gain if "bias" in conv.tensors else np.zeros(len(weight))
+    span = axon.range.union(Interval(0, 0))
+    return Current(weight, bias, span, decay, neuron.number("threshold"))
+
+
+def quantize_conv(build: Builder, node: Node) -> None:
+    """A traced conv becomes an int8 conv whose unit suits the neuron that it drives."""
+    axon = build.values[node.inputs[0]]
+    if axon.bias is not None:
+        raise Refused("ND-Q012", "spikes or counts as input", "a current with a bias", "put a neuron before it")
+    _, reader = driven(build.traced, node)
+    if reader.op == "time_mean":
+        _quantize_head(build, node, axon)
+        return
+    known, bits = build.types[axon.name], build.options.bits(node.name)
+    current = current_of(node, reader, axon.scale, known)
+    scale = choose_scale(current, bits, build.traced.steps, build.options.profile)
+    if scale is None:
+        raise too_tight(build, node)
+    gain = reader.number("decay") if reader.integer("decay_input") else 1.0
+    _emit_conv(build, node, axon, scale.weight, scale.unit / gain)
+    report_scale(build, node, scale, bits)
+
+
+def report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> None:
+    """Note the width and scale of a layer."""
+    facts = {"vth": scale.vth, "unit": scale.unit, "largest_weight": int(scale.worth()), "clipped": scale.clipped}
+    build.report(node, kind="conv", weight_bits=bits, **facts)
+
+
+def too_tight(build: Builder, node: Node) -> Refused:
+    """No scale exists for which the interval proof holds."""
+    widths = build.options.profile
+    need = f"activation in {widths.activation_bits} bits, bias in {widths.bias_bits} bits << {widths.bias_exponent_max}"
+    have = "even a threshold of 1 leaves them"
+    return Refused("ND-Q013", need, have, "train with smaller biases or a higher threshold in this layer")
+
+
+def _emit_conv(build: Builder, node: Node, axon: Quantity, weight: object, unit: float) -> None:
+    keys = ("stride", "padding", "groups")
+    attributes = {key: node.attributes[key] for key in keys}
+    name = build.emit("conv", node, (axon.name,), attributes, {"weight": tensor(weight, np.int8)})
+    bias = None
+    if "bias" in node.tensors:
+        bias = node.tensors["bias"].astype(np.float64).reshape(-1, *[1] * (len(build.types[name].shape) - 1))
+    build.values[node.name] = Quantity(name, unit, bias)
+
+
+def _quantize_head(build: Builder, node: Node, axon: Quantity) -> None:
+    """The read-out's weights: the largest one takes the whole width; logits are sums, nothing fires."""
+    bits = build.options.bits(node.name)
+    weight = node.tensors["weight"].astype(np.float64) * axon.scale
+    largest = float(np.abs(weight).max(initial=0)) or 1.0
+    unit = largest / ((1 << (bits - 1)) - 1)
+    integers = round_to(weight / unit, bits)
+    _emit_conv(build, node, axon, integers, unit)
+    build.report(node, kind="head", weight_bits=bits, unit=unit, largest_weight=int(np.abs(integers).max(initial=0)))

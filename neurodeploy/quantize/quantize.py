@@ -1,0 +1,196 @@
+"""Post-training quantization: a folded traced graph becomes integers for which the interval proof holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.images import check_images
+from neurodeploy.ir.graph import Graph, Node, Stage, tensor, topological
+from neurodeploy.ir.passes import remove_dead, run_passes, simplify_views
+from neurodeploy.ir.proof import require_proof
+from neurodeploy.quantize.builder import Builder, Quantity, Refused
+from neurodeploy.quantize.counts import embed_counts
+from neurodeploy.quantize.currents import quantize_conv
+from neurodeploy.quantize.fold import fold_batchnorm
+from neurodeploy.quantize.options import QuantizeOptions
+from neurodeploy.quantize.pixels import quantize_input
+from neurodeploy.quantize.scales import bias_grid, decay_to_dv
+
+Handler = Callable[[Builder, Node], None]
+
+
+def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None = None) -> Graph:
+    """The integer network of a traced graph.
+
+    calibration: float32 images [N, C, H, W]; they choose the pixel code and the first layer's widths.
+    Raises UsageError for bad images or options, UnsupportedModelError with every node that cannot be quantized,
+    DoesNotFitError where the interval proof fails.
+    """
+    options = options or QuantizeOptions()
+    folded = run_passes(traced, (fold_batchnorm, simplify_views, remove_dead))
+    (source,) = folded.of("input")
+    options.check_patterns(node.name for node in folded.of("conv"))
+    build = Builder(folded, options, check_images(calibration, source.integers("shape")))
+    _walk(build)
+    metadata = {**traced.metadata, "quantization": json.dumps(build.choices, sort_keys=True)}
+    quantized = replace(
+        folded,
+        stage=Stage.QUANTIZED,
+        nodes=topological(build.nodes),
+        profile=options.profile.name,
+        output_scale=build.output_scale,
+        metadata=metadata,
+    )
+    quantized = run_passes(quantized, (simplify_views, remove_dead))
+    require_proof(quantized)
+    return quantized
+
+
+def _walk(build: Builder) -> None:
+    findings: list[Finding] = []
+    for node in build.traced.nodes:
+        if any(name not in build.values for name in node.inputs):
+            continue  # follows from a finding that is already listed
+        try:
+            _HANDLERS[node.op](build, node)
+        except Refused as refusal:
+            findings.append(refusal.finding(node))
+    if findings:
+        raise UnsupportedModelError(findings)
+
+
+def _neuron(build: Builder, node: Node) -> None:
+    """A neuron on currents takes the scale of its convolution; one on counts is embedded."""
+    x = build.values[node.inputs[0]]
+    current = _drives(build, node)
+    gain = node.number("decay") if node.integer("decay_input") else 1.0
+    unit = x.scale * gain
+    rank = len(build.types[x.name].shape)
+    if current:
+        profile = build.options.profile
+        units = np.zeros([1] * rank) if x.bias is None else x.bias * gain / unit * (1 << profile.threshold_shift)
+        mantissa, exponent = bias_grid(units, profile)
+        vth = round(node.number("threshold") / unit)
+        attributes = {"vth": vth, "dv": decay_to_dv(node.number("decay"), profile), "weight_exp": 0}
+    else:
+        mantissa, exponent = np.zeros([1] * rank, np.int64), 0
+        attributes = _count_attributes(build, node, node.number("threshold") / unit)
+    tensors = {"bias_mant": tensor(mantissa, np.int16 if np.abs(mantissa).max() < 1 << 15 else np.int64)}
+    name = build.emit("lif", node, (x.name,), {**attributes, "bias_exp": exponent}, tensors)
+    build.values[node.name] = Quantity(name, 1.0)
+
+
+def _drives(build: Builder, neuron: Node) -> bool:
+    """Whether a neuron's input is the current of a convolution, seen through max-pools and views."""
+    node = build.traced.by_name[neuron.inputs[0]]
+    while node.op in ("max_pool", "reshape", "permute"):
+        node = build.traced.by_name[node.inputs[0]]
+    return node.op == "conv"
+
+
+def _count_attributes(build: Builder, node: Node, theta: float) -> dict[str, int]:
+    counts = build.types[build.values[node.inputs[0]].name].range
+    found = embed_counts(theta, node.number("decay"), counts, build.traced.steps, build.options.profile)
+    facts = {"theta": theta, "lemma": found.lemma, "exact": found.exact, "weight_exp": found.weight_exp}
+    build.report(node, kind="counts", **facts)
+    return {"vth": found.vth, "dv": found.dv, "weight_exp": found.weight_exp}
+
+
+def _view(build: Builder, node: Node) -> None:
+    """Reshape, permute and max-pool keep the scale; a bias goes along."""
+    x = build.values[node.inputs[0]]
+    shape = build.types[x.name].shape
+    name = build.emit(node.op, node, (x.name,), node.attributes)
+    build.values[node.name] = Quantity(name, x.scale, _view_of_bias(node, x.bias, shape))
+
+
+def _view_of_bias(node: Node, bias: NDArray[np.float64] | None, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    if bias is None or node.op == "max_pool":
+        return bias
+    if node.op == "permute":
+        return bias.transpose(node.integers("axes"))
+    full = np.broadcast_to(bias, shape).reshape(node.integers("shape"))
+    for axis in range(full.ndim):  # keep it small: an axis along which nothing changes is one entry
+        first = full.take([0], axis=axis)
+        full = first if (full == first).all() else full
+    return full
+
+
+def _unbiased(build: Builder, node: Node) -> list[Quantity]:
+    """The inputs, which must be spikes or counts. Raises Refused for a current."""
+    inputs = [build.values[name] for name in node.inputs]
+    if any(q.bias is not None for q in inputs):
+        raise Refused("ND-Q020", "spikes or counts as inputs", "the current of a biased layer", "put a neuron first")
+    return inputs
+
+
+def _add(build: Builder, node: Node) -> None:
+    a, b = _unbiased(build, node)
+    if not np.isclose(a.scale, b.scale, rtol=1e-9):
+        need, have = "two values of one scale", f"scales {a.scale:.6g} and {b.scale:.6g}"
+        raise Refused("ND-Q021", need, have, "add spikes or counts, not currents")
+    build.values[node.name] = Quantity(build.emit("add", node, (a.name, b.name), {}), a.scale)
+
+
+def _mul(build: Builder, node: Node) -> None:
+    """A product of spikes is an AND; the mask is the input that is broadcast."""
+    a, b = _unbiased(build, node)
+    wide = build.types[a.name].size > build.types[b.name].size
+    mask, spikes = (b, a) if wide else (a, b)
+    name = build.emit("gate", node, (mask.name, spikes.name), {})
+    build.values[node.name] = Quantity(name, a.scale * b.scale)
+
+
+def _matmul(build: Builder, node: Node) -> None:
+    a, b = _unbiased(build, node)
+    build.values[node.name] = Quantity(build.emit("spike_matmul", node, (a.name, b.name), {}), a.scale * b.scale)
+
+
+def _scale(build: Builder, node: Node) -> None:
+    """A factor moves into the threshold of the neuron behind it."""
+    (x,) = _unbiased(build, node)
+    if node.number("factor") <= 0:
+        raise Refused("ND-Q022", "a positive factor", f"{node.number('factor'):.6g}", "fold the sign into a layer")
+    build.values[node.name] = Quantity(x.name, x.scale * node.number("factor"))
+
+
+def _reduce(build: Builder, node: Node) -> None:
+    """A mean over tokens is a sum whose scale is divided by their number."""
+    (x,) = _unbiased(build, node)
+    count = np.prod([build.types[x.name].shape[axis] for axis in node.integers("axes")])
+    name = build.emit("reduce_sum", node, (x.name,), node.attributes)
+    scale = x.scale / float(count) if node.op == "reduce_mean" else x.scale
+    build.values[node.name] = Quantity(name, scale)
+
+
+def _readout(build: Builder, node: Node) -> None:
+    """Mean over T of the head: a sum over T, the 1 / T in the output scale, the bias added once."""
+    x = build.values[node.inputs[0]]
+    build.output_scale = x.scale / build.traced.steps
+    shape = build.types[x.name].shape
+    bias = np.zeros(shape) if x.bias is None else np.broadcast_to(x.bias, shape)
+    tensors = {"bias": tensor(np.rint(bias / build.output_scale), np.int64)}
+    build.values[node.name] = Quantity(build.emit("readout", node, (x.name,), {}, tensors), build.output_scale)
+
+
+_HANDLERS: dict[str, Handler] = {
+    "input": quantize_input,
+    "conv": quantize_conv,
+    "neuron": _neuron,
+    "max_pool": _view,
+    "reshape": _view,
+    "permute": _view,
+    "add": _add,
+    "mul": _mul,
+    "matmul": _matmul,
+    "scale": _scale,
+    "reduce_sum": _reduce,
+    "reduce_mean": _reduce,
+    "time_mean": _readout,
+}
