@@ -20,7 +20,9 @@ def check_images(images: object, shape: tuple[int, ...]) -> Images:
     array = np.asarray(images)
     dims = ", ".join(map(str, shape))
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise UsageError(_finding("ND-B002", "a NumPy array of numbers", f"dtype {array.dtype}", "pass a float32 array"))
+        raise UsageError(
+            _finding("ND-B002", "a NumPy array of numbers", f"dtype {array.dtype}", "pass a float32 array")
+        )
     findings = []
     if array.shape[1:] != shape or array.ndim != len(shape) + 1:
         findings.append(_finding("ND-B003", f"images [N, {dims}]", f"shape {list(array.shape)}", "reshape the images"))

@@ -100,7 +100,7 @@ def lif_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType
     require(bias.ndim == len(x.shape), f"a bias of rank {len(x.shape)}", f"shape {bias.shape}")
     fits = all(b in (1, n) for b, n in zip(bias.shape, x.shape, strict=True))
     require(fits, f"a bias that broadcasts to {x.shape}", bias.shape)
-    require(0 <= node.integer("dv") <= 4095, "dv in 0..4095", node.integer("dv"))  # noqa: PLR2004
+    require(0 <= node.integer("dv") <= 4095, "dv in 0..4095", node.integer("dv"))
     require(node.integer("vth") >= 0, "vth >= 0", node.integer("vth"))
     require(node.integer("weight_exp") >= 0, "weight_exp >= 0", node.integer("weight_exp"))
     return ValueType(x.shape, BINARY)
@@ -152,7 +152,7 @@ def matmul_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueT
     """matmul, spike_matmul: [*B, n, k] times [*B, k, m]; the heads B are equal, no broadcast."""
     a, b = inputs
     rank = len(a.shape)
-    require(rank >= 2 and rank == len(b.shape), "two matrices of one rank", f"{a.shape} and {b.shape}")  # noqa: PLR2004
+    require(rank >= 2 and rank == len(b.shape), "two matrices of one rank", f"{a.shape} and {b.shape}")
     require(a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2], "matching axes", f"{a.shape} {b.shape}")
     interval = None if a.interval is None else (a.range * b.range).scaled(a.shape[-1])
     return ValueType((*a.shape[:-1], b.shape[-1]), interval)

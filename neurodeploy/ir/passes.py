@@ -52,7 +52,11 @@ def simplify_views(graph: Graph) -> Graph:
         nodes = {node.name: _merged(graph, node) for node in graph.nodes}
         merged = remove_dead(replace(graph, nodes=tuple(nodes.values())))
         known = types(merged)
-        idle = {n.name: n.inputs[0] for n in merged.nodes if _changes_nothing(n, known[n.inputs[0]].shape if n.inputs else ())}
+        idle = {
+            n.name: n.inputs[0]
+            for n in merged.nodes
+            if _changes_nothing(n, known[n.inputs[0]].shape if n.inputs else ())
+        }
         if not idle and all(nodes[n.name] is n for n in graph.nodes):
             return merged
         graph = redirect(merged, idle)

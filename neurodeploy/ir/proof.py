@@ -90,7 +90,9 @@ def _finding(bound: Bound) -> Finding:
     bits = bound.interval.magnitude.bit_length()
     need = f"{bound.quantity} in {bound.limit} ({bound.limit.magnitude.bit_length()} bits of magnitude)"
     have = f"worst case {bound.interval} ({bits} bits of magnitude)"
-    return Finding("ND-P001", bound.layer, need, have, "fewer weight_bits or a larger scale in this layer", bound.source)
+    return Finding(
+        "ND-P001", bound.layer, need, have, "fewer weight_bits or a larger scale in this layer", bound.source
+    )
 
 
 def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Profile) -> Iterator[Bound]:
@@ -99,7 +101,7 @@ def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Pro
         weight = node.tensors["weight"]
         span = Interval(int(weight.min(initial=0)), int(weight.max(initial=0)))
         yield Bound(node.name, "weight", span, SIGNED_BYTE, source)
-        if weight.ndim > 2:  # noqa: PLR2004  (a convolution over positions takes payloads of 8 bits)
+        if weight.ndim > 2:
             payload = BYTE if inputs[0].range.lo >= 0 else SIGNED_BYTE
             yield Bound(node.name, "input payload", inputs[0].range, payload, source)
     if node.op == "lif":

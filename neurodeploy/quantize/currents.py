@@ -23,7 +23,10 @@ def driven(graph: Graph, conv: Node) -> tuple[list[Node], Node]:
         readers = graph.consumers[node.name]
         if len(readers) != 1 or readers[0].op not in (*PASS_THROUGH, "neuron", "time_mean"):
             found = ", ".join(f"{r.op} {r.name}" for r in readers) or "nothing"
-            need, mend = "a convolution that drives one neuron or the read-out", "put a spiking neuron behind it"
+            need, mend = (
+                "a convolution that drives one neuron or the read-out",
+                "put a spiking neuron behind it",
+            )
             raise Refused("ND-Q011", need, f"{conv.name} drives {found}", mend)
         if readers[0].op not in PASS_THROUGH:
             return path, readers[0]
@@ -62,7 +65,12 @@ def quantize_conv(build: Builder, node: Node) -> None:
 
 def report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> None:
     """Note the width and scale of a layer."""
-    facts = {"vth": scale.vth, "unit": scale.unit, "largest_weight": int(scale.worth()), "clipped": scale.clipped}
+    facts = {
+        "vth": scale.vth,
+        "unit": scale.unit,
+        "largest_weight": int(scale.worth()),
+        "clipped": scale.clipped,
+    }
     build.report(node, kind="conv", weight_bits=bits, **facts)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.images import Images, check_images, slices
 from neurodeploy.backends.reference.ops import STATELESS, encode
 from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Int64, Profile, lif_step
@@ -20,7 +20,11 @@ BATCH = 64
 
 
 def run(
-    graph: Graph, images: object, probes: Probes = "none", batch: int = BATCH, progress: Progress | None = None
+    graph: Graph,
+    images: object,
+    probes: Probes = "none",
+    batch: int = BATCH,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Run images float32 [N, C, H, W] through a quantized graph.
 
@@ -80,7 +84,5 @@ def _lif(node: Node, x: Int64, membrane: dict[str, Int64], profile: Profile) -> 
     bias = node.tensors["bias_mant"].astype(np.int64) << node.integer("bias_exp")
     before = membrane.get(node.name, np.zeros_like(x))
     activation = x << node.integer("weight_exp")
-    spikes, membrane[node.name] = lif_step(
-        activation, before, bias, node.integer("vth"), node.integer("dv"), profile
-    )
+    spikes, membrane[node.name] = lif_step(activation, before, bias, node.integer("vth"), node.integer("dv"), profile)
     return spikes

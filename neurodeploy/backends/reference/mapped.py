@@ -11,9 +11,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.images import Images, check_images
 from neurodeploy.backends.reference.ops import windows
 from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.images import Images, check_images
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, apply_views
 from neurodeploy.numerics import PROFILES, Int64, lif_step
@@ -55,9 +55,7 @@ def _encode(mapped: MappedGraph, images: Images) -> Int64:
     return np.repeat(codes.reshape(len(codes), -1), mapped.steps, axis=0)  # [N * T, pixels]
 
 
-def _shaped(
-    mapped: MappedGraph, value: str, trace: dict[str, NDArray[np.int32]], count: int
-) -> NDArray[np.int32]:
+def _shaped(mapped: MappedGraph, value: str, trace: dict[str, NDArray[np.int32]], count: int) -> NDArray[np.int32]:
     """[N, T, *shape] of a value, from the flat steps of the population that holds it."""
     name, views = mapped.views[value]
     shape = mapped.by_name[name].shape
@@ -112,7 +110,12 @@ class _Chip:
             self.membrane[population.name] = np.zeros(population.size, np.int64)
         bias = np.broadcast_to(population.bias_mant.astype(np.int64) << population.bias_exp, population.shape)
         spikes, self.membrane[population.name] = lif_step(
-            total, self.membrane[population.name], bias.reshape(-1), population.vth, population.dv, self.profile
+            total,
+            self.membrane[population.name],
+            bias.reshape(-1),
+            population.vth,
+            population.dv,
+            self.profile,
         )
         return spikes
 
@@ -122,8 +125,6 @@ def _convolve(weights: ConvWeights, payload: Int64) -> Int64:
     x = apply_views(payload, weights.in_views)[None]
     node = Node("conv", "", attributes={"stride": weights.stride, "padding": weights.padding})
     view = windows(x, weights.weight.shape[2:], node, fill=0)[0]  # [Ci, Ho, Wo, Kh, Kw]
-    parts = zip(
-        np.split(view, weights.groups), np.split(weights.weight.astype(np.int64), weights.groups), strict=True
-    )
+    parts = zip(np.split(view, weights.groups), np.split(weights.weight.astype(np.int64), weights.groups), strict=True)
     out = np.concatenate([np.einsum("ihwab,oiab->ohw", taps, weight) for taps, weight in parts])
     return apply_views(out, weights.out_views).reshape(-1)
