@@ -21,7 +21,7 @@ class RunResult:
 
     logits:   int64 [N, classes]; times `scale` they approximate the float model's logits.
     spikes:   LIF name -> uint8 [N, T, *shape].
-    membrane: LIF name -> int32 [N, T, *shape], membrane units (2^-6 weight unit), after the reset of neurons that fired.
+    membrane: LIF name -> int32 [N, T, *shape], membrane units (2^-6 weight unit), after the neurons that fired reset.
     seconds:  wall time of the execution, without loading.
     """
 
@@ -35,7 +35,7 @@ class RunResult:
     @property
     def classes(self) -> NDArray[np.int64]:
         """The most active class of each sample, int64 [N]; the lowest index wins a tie."""
-        return np.argmax(self.logits, axis=1).astype(np.int64)
+        return np.asarray(np.argmax(self.logits, axis=1), np.int64)
 
 
 def select_probes(probes: Probes, names: Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ def _windows(node: Node, x: Float, kernel: tuple[int, ...], fill: float) -> Floa
     if not kernel:
         return padded
     view = sliding_window_view(padded, kernel, axis=tuple(range(2, x.ndim)))
-    return view[(slice(None), slice(None), *(slice(None, None, s) for s in stride))]
+    index = (slice(None), slice(None), *(slice(None, None, s) for s in stride))
+    return np.asarray(view[index])
 
 
 def convolve(node: Node, weight: NDArray[Any], x: Float) -> Float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.graph import Attribute, Graph, Node
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity
 from neurodeploy.quantize.currents import current_of, driven
@@ -38,7 +38,7 @@ def quantize_input(build: Builder, node: Node) -> None:
     layers = [reader for reader in build.traced.consumers[node.name] if reader.op == "conv"]
     tries = measured_codes(build.traced, layers, build.calibration, build.options)
     best = min(tries, key=lambda code: (code.error, -code.bits))
-    attributes = {"shape": node.integers("shape"), "step": best.step, "lo": best.span.lo, "hi": best.span.hi}
+    attributes: dict[str, Attribute] = {"shape": node.integers("shape"), "step": best.step, "lo": best.span.lo, "hi": best.span.hi}
     name = build.emit("encode", node, (), attributes)
     build.values[node.name] = Quantity(name, best.step)
     errors = {str(code.bits): None if np.isinf(code.error) else code.error for code in tries}

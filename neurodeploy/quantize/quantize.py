@@ -115,7 +115,7 @@ def _view_of_bias(node: Node, bias: NDArray[np.float64] | None, shape: tuple[int
         return bias
     if node.op == "permute":
         return bias.transpose(node.integers("axes"))
-    full = np.broadcast_to(bias, shape).reshape(node.integers("shape"))
+    full: NDArray[np.float64] = np.broadcast_to(bias, shape).reshape(node.integers("shape"))
     for axis in range(full.ndim):  # keep it small: an axis along which nothing changes is one entry
         first = full.take([0], axis=axis)
         full = first if (full == first).all() else full

@@ -17,7 +17,7 @@ Evaluate = Callable[..., Int64]
 def encode(node: Node, images: NDArray[np.float32]) -> Int64:
     """clip(rint(x / step), lo, hi) in float32, rint to even."""
     codes = np.rint(images / np.float32(node.number("step")))
-    return np.clip(codes, node.integer("lo"), node.integer("hi")).astype(np.int64)
+    return np.asarray(np.clip(codes, node.integer("lo"), node.integer("hi")), np.int64)
 
 
 def windows(x: Int64, kernel: tuple[int, ...], node: Node, fill: int) -> Int64:
@@ -26,7 +26,8 @@ def windows(x: Int64, kernel: tuple[int, ...], node: Node, fill: int) -> Int64:
     padded = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)], constant_values=fill)
     axes = tuple(range(2, x.ndim))
     view = sliding_window_view(padded, kernel, axis=axes) if kernel else padded
-    return view[(slice(None), slice(None), *(slice(None, None, s) for s in stride))]
+    index = (slice(None), slice(None), *(slice(None, None, s) for s in stride))
+    return np.asarray(view[index])
 
 
 def conv(node: Node, x: Int64) -> Int64:
@@ -47,7 +48,7 @@ def conv(node: Node, x: Int64) -> Int64:
 def max_pool(node: Node, x: Int64) -> Int64:
     """The largest of each window; a padding of the least integer never wins."""
     view = windows(x, node.integers("kernel"), node, fill=np.iinfo(np.int64).min)
-    return view.max(axis=tuple(range(x.ndim, view.ndim)))
+    return np.asarray(view.max(axis=tuple(range(x.ndim, view.ndim))))
 
 
 def add(node: Node, a: Int64, b: Int64) -> Int64:
@@ -62,13 +63,13 @@ def gate(node: Node, mask: Int64, spikes: Int64) -> Int64:
 
 def spike_matmul(node: Node, a: Int64, b: Int64) -> Int64:
     """Matrix product a head; in float64, exact by the interval proof (< 2^53)."""
-    return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+    return np.asarray(a.astype(np.float64) @ b.astype(np.float64), np.int64)
 
 
 def reduce_sum(node: Node, x: Int64) -> Int64:
     """Sum over axes, counted without the batch."""
     axes = tuple(axis + 1 for axis in node.integers("axes"))
-    return x.sum(axis=axes, keepdims=bool(node.integer("keepdims")))
+    return np.asarray(x.sum(axis=axes, keepdims=bool(node.integer("keepdims"))))
 
 
 def reshape(node: Node, x: Int64) -> Int64:
