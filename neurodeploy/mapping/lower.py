@@ -1,0 +1,242 @@
+"""Lower every op of the quantized graph to populations and crossbars, exactly (rules: README, "On the chip").
+
+A value is either a signal, which a population sends, or a drive, a sum over synapses that has not landed yet: the LIF
+that reads it takes it as its input; any other reader gets it from a population of graded sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.mapped import ConvWeights, Encoding, MappedGraph, Population, SparseWeights, View, Views
+from neurodeploy.ir.passes import remove_dead, run_passes
+from neurodeploy.ir.proof import require_proof
+from neurodeploy.ir.types import BINARY, Interval
+from neurodeploy.ir.verify import types
+from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, positions, reshaped, sparse
+from neurodeploy.mapping.check import check
+from neurodeploy.mapping.pool import any_of_window, largest_of_window
+from neurodeploy.mapping.reassociate import AttentionOrder, reassociate
+from neurodeploy.numerics import PROFILES
+
+Lower = Callable[["Lowering", Node], "Signal | Drive"]
+
+
+@dataclass
+class Lowering:
+    """State of the walk: the network so far, and what each value became."""
+
+    graph: Graph
+    network: Network
+    values: dict[str, Signal | Drive] = field(default_factory=dict)
+
+    def signal(self, name: str) -> Signal:
+        """A value as a signal; a drive lands in a population of graded sums that bears the value's name."""
+        value = self.values[name]
+        if isinstance(value, Drive):
+            value = self.values[name] = self.network.graded(name, value)
+        return value
+
+    def drive(self, name: str) -> Drive:
+        """A value as a drive: a signal through synapses of weight one; one that others read too lands first."""
+        if len(self.graph.consumers[name]) > 1:
+            self.signal(name)
+        value = self.values[name]
+        return value if isinstance(value, Drive) else self.relayed(value)
+
+    def relayed(self, signal: Signal, exponent: int = 0) -> Drive:
+        """Each element of a signal times 2^exponent."""
+        index, interval = self.network.index(signal), self.network.interval(signal)
+        weights = sparse(positions(index.shape), index, 1, exponent)
+        part = Synapses(signal.population, weights)
+        return Drive(tuple(index.shape), interval.scaled(1 << exponent), (part,))
+
+
+def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
+    """The mapped graph of a quantized graph; all populations know their depth.
+
+    attention: the order of Q K^T V: "kv", "qk", or the one with fewer product neurons.
+    Raises UnsupportedModelError for an op without a lowering, DoesNotFitError where a bound fails.
+    """
+    graph = run_passes(graph, (reassociate(attention), remove_dead))
+    require_proof(graph)
+    missing = [node for node in graph.nodes if node.op not in _LOWERINGS]
+    if missing:
+        mend = "run it on the CPU backends, or ask for a lowering in an issue"
+        raise UnsupportedModelError(
+            Finding("ND-M001", n.name, "an op with a lowering", n.op, mend, str(n.source)) for n in missing
+        )
+    state = Lowering(graph, Network(PROFILES[graph.profile], graph.steps))
+    for node in graph.nodes:
+        state.values[node.name] = _LOWERINGS[node.op](state, node)
+    return check(_finished(state))
+
+
+def _finished(state: Lowering) -> MappedGraph:
+    graph, network = state.graph, state.network
+    (source,), readout = graph.of("encode"), graph.by_name[graph.output]
+    encoding = Encoding(source.number("step"), Interval(source.integer("lo"), source.integer("hi")))
+    signals = {name: value for name, value in state.values.items() if isinstance(value, Signal)}
+    output = state.values[graph.output]
+    return MappedGraph(
+        name=graph.name,
+        profile=graph.profile,
+        steps=graph.steps,
+        encoding=encoding,
+        populations=tuple(network.populations.values()),
+        crossbars=tuple(network.crossbars),
+        output=output.population if isinstance(output, Signal) else "",
+        output_bias=readout.tensors["bias"].astype(np.int64),
+        output_scale=graph.output_scale,
+        views={name: (signal.population, signal.views) for name, signal in signals.items()},
+    )
+
+
+def _encode(state: Lowering, node: Node) -> Signal:
+    known = types(state.graph)[node.name]
+    state.network.populations[node.name] = Population(node.name, "source", known.shape, 0, known.range, value=node.name)
+    return Signal(node.name)
+
+
+def _conv(state: Lowering, node: Node) -> Drive:
+    signal = state.signal(node.inputs[0])
+    known, weight = types(state.graph)[node.name], node.tensors["weight"].astype(np.int64)
+    index = state.network.index(signal)
+    if weight.ndim == 2:
+        rows, cols = np.nonzero(weight)
+        synapses: SparseWeights | ConvWeights = SparseWeights(rows, index[cols], weight[rows, cols])
+    else:
+        synapses = _planar(node, signal.views, tuple(index.shape), known.shape)
+    return Drive(known.shape, known.range, (Synapses(signal.population, synapses),))
+
+
+def _planar(node: Node, views: Views, image: tuple[int, ...], out: tuple[int, ...]) -> ConvWeights:
+    """A convolution over one or two axes as one over two: tokens [C, N] become an image [C, 1, N]."""
+    weight = node.tensors["weight"].astype(np.int64)
+    stride, padding = node.integers("stride"), node.integers("padding")
+    before: Views = views
+    after: Views = ()
+    if weight.ndim == 3:
+        flat: View = ("reshape", (image[0], 1, image[1]))
+        before, after = (*views, flat), (("reshape", out),)
+        weight, stride, padding = weight[:, :, None, :], (1, *stride), (0, *padding)
+    return ConvWeights(weight, (stride[0], stride[1]), (padding[0], padding[1]), node.integer("groups"), before, after)
+
+
+def _lif(state: Lowering, node: Node) -> Signal:
+    exponent, shape = node.integer("weight_exp"), types(state.graph)[node.name].shape
+    drive = state.drive(node.inputs[0])
+    if exponent:
+        drive = _scaled(state, node, drive, exponent)
+    bias, dv = node.tensors["bias_mant"].astype(np.int64), node.integer("dv")
+    population = Population(
+        name=node.name,
+        kind="lif",
+        shape=shape,
+        depth=0,
+        interval=BINARY,
+        vth=node.integer("vth"),
+        dv=dv,
+        bias_mant=bias,
+        bias_exp=node.integer("bias_exp"),
+        resets=True,
+        value=node.name,
+    )
+    return state.network.land(population, drive)
+
+
+def _scaled(state: Lowering, node: Node, drive: Drive, exponent: int) -> Drive:
+    """Every synapse times 2^exponent; a convolution's weights have no room for it, so it lands first."""
+    if all(isinstance(part.weights, SparseWeights) for part in drive.parts):
+        parts = [
+            Synapses(p.source, SparseWeights(p.weights.rows, p.weights.cols, p.weights.weights, exponent))
+            for p in drive.parts
+            if isinstance(p.weights, SparseWeights)
+        ]
+        return Drive(drive.shape, drive.interval.scaled(1 << exponent), tuple(parts))
+    return state.relayed(state.signal(node.inputs[0]), exponent)
+
+
+def _max_pool(state: Lowering, node: Node) -> Signal | Drive:
+    signal = state.signal(node.inputs[0])
+    if state.network.interval(signal).within(BINARY):
+        return state.network.stateless(node.name, any_of_window(state.network, node, signal), vth=0)
+    return largest_of_window(state.network, node, signal)
+
+
+def _add(state: Lowering, node: Node) -> Drive:
+    known = types(state.graph)[node.name]
+    parts = [part for name in node.inputs for part in state.drive(name).parts]
+    return Drive(known.shape, known.range, tuple(parts))
+
+
+def _gate(state: Lowering, node: Node) -> Signal:
+    """mask AND spikes: a LIF without memory that needs both."""
+    shape = types(state.graph)[node.name].shape
+    mask, spikes = (state.signal(name) for name in node.inputs)
+    seen = np.broadcast_to(state.network.index(mask), shape)
+    parts = (
+        Synapses(mask.population, sparse(positions(shape), seen, 1)),
+        Synapses(spikes.population, sparse(positions(shape), state.network.index(spikes), 1)),
+    )
+    return state.network.stateless(node.name, Drive(shape, Interval(0, 2), parts), vth=1)
+
+
+def _spike_matmul(state: Lowering, node: Node) -> Drive:
+    """[*B, n, k] times [*B, k, m]: a product neuron a term [*B, n, k, m], summed over k by synapses of weight one."""
+    left, right = (state.signal(name) for name in node.inputs)
+    a, b = state.network.index(left)[..., :, :, None], state.network.index(right)[..., None, :, :]
+    shape = tuple(np.broadcast_shapes(a.shape, b.shape))
+    terms, interval = positions(shape), state.network.interval(left) * state.network.interval(right)
+    ports = [
+        Drive(shape, state.network.interval(signal), (Synapses(signal.population, sparse(terms, index, 1)),))
+        for signal, index in ((left, a), (right, b))
+    ]
+    product = state.network.land(Population(f"{node.name}/product", "product", shape, 0, interval), *ports)
+    known = types(state.graph)[node.name]
+    rows = np.expand_dims(positions(known.shape), -2)
+    return Drive(known.shape, known.range, (Synapses(product.population, sparse(rows, terms, 1)),))
+
+
+def _reduce_sum(state: Lowering, node: Node) -> Drive:
+    signal, known = state.signal(node.inputs[0]), types(state.graph)[node.name]
+    index, axes = state.network.index(signal), node.integers("axes")
+    kept = tuple(1 if axis in axes else n for axis, n in enumerate(index.shape))
+    rows = positions(kept)
+    return Drive(known.shape, known.range, (Synapses(signal.population, sparse(rows, index, 1)),))
+
+
+def _view(state: Lowering, node: Node) -> Signal | Drive:
+    """Views cost nothing: they are how the next synapses number their axons."""
+    view: View = ("reshape", node.integers("shape")) if node.op == "reshape" else ("permute", node.integers("axes"))
+    if len(state.graph.consumers[node.inputs[0]]) > 1:
+        state.signal(node.inputs[0])
+    value = state.values[node.inputs[0]]
+    if isinstance(value, Drive):
+        return reshaped(value, (view,))
+    return Signal(value.population, (*value.views, view))
+
+
+def _readout(state: Lowering, node: Node) -> Signal:
+    """The host sums the payloads of the head over the T steps of a sample, and adds the bias."""
+    return state.signal(node.inputs[0])
+
+
+_LOWERINGS: dict[str, Lower] = {
+    "encode": _encode,
+    "conv": _conv,
+    "lif": _lif,
+    "max_pool": _max_pool,
+    "add": _add,
+    "gate": _gate,
+    "spike_matmul": _spike_matmul,
+    "reduce_sum": _reduce_sum,
+    "reshape": _view,
+    "permute": _view,
+    "readout": _readout,
+}
