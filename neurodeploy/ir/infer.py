@@ -40,7 +40,8 @@ def encode_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueT
     """encode: integers lo..hi of the shape of the image."""
     lo, hi = node.integer("lo"), node.integer("hi")
     require(-128 <= lo <= 0 <= hi <= 255 and hi - lo in range(1, 256), "8-bit codes around zero", f"{lo}..{hi}")
-    require(node.number("step") > 0, "a positive step", node.number("step"))
+    require(0 < node.number("step") < float("inf"), "a positive step", node.number("step"))
+    require(all(n > 0 for n in node.integers("shape")), "positive sizes", node.integers("shape"))
     return ValueType(node.integers("shape"), Interval(lo, hi))
 
 
@@ -68,6 +69,7 @@ def conv_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueTyp
     (x,) = inputs
     weight, groups = node.tensors["weight"], node.integer("groups")
     require(weight.ndim == len(x.shape) + 1, f"a weight of rank {len(x.shape) + 1}", f"shape {weight.shape}")
+    require(weight.size > 0, "at least one weight", f"shape {weight.shape}")
     require(groups > 0 and weight.shape[0] % groups == 0, "groups that divide the channels", groups)
     require(weight.shape[1] * groups == x.shape[0], f"{weight.shape[1] * groups} input channels", x.shape[0])
     shape = (weight.shape[0], *window_shape(node, x.shape[1:], weight.shape[2:]))
@@ -102,7 +104,8 @@ def lif_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType
     require(fits, f"a bias that broadcasts to {x.shape}", bias.shape)
     require(0 <= node.integer("dv") <= 4095, "dv in 0..4095", node.integer("dv"))
     require(node.integer("vth") >= 0, "vth >= 0", node.integer("vth"))
-    require(node.integer("weight_exp") >= 0, "weight_exp >= 0", node.integer("weight_exp"))
+    for name in ("weight_exp", "bias_exp"):
+        require(0 <= node.integer(name) < 32, f"{name} in 0..31", node.integer(name))
     return ValueType(x.shape, BINARY)
 
 
@@ -110,7 +113,8 @@ def max_pool_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> Valu
     """max_pool: the largest of each window of [C, H, W]; taps in the padding do not count."""
     (x,) = inputs
     kernel, padding = node.integers("kernel"), node.integers("padding")
-    require(len(x.shape) == len(kernel) + 1, f"rank {len(kernel) + 1}", x.shape)
+    require(len(x.shape) == len(kernel) + 1 and kernel != (), f"rank {max(len(kernel), 1) + 1}", x.shape)
+    require(all(k > 0 for k in kernel), "kernel > 0", kernel)
     require(all(2 * p <= k for p, k in zip(padding, kernel, strict=False)), "padding <= kernel / 2", padding)
     return ValueType((x.shape[0], *window_shape(node, x.shape[1:], kernel)), x.interval)
 
@@ -162,9 +166,10 @@ def reduce_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueT
     """reduce_sum, reduce_mean: over `axes`, which are kept as 1 where keepdims is set."""
     (x,) = inputs
     axes, keep = node.integers("axes"), bool(node.integer("keepdims"))
-    require(all(0 <= axis < len(x.shape) for axis in axes), f"axes below {len(x.shape)}", axes)
+    legal = all(0 <= axis < len(x.shape) for axis in axes) and len(set(axes)) == len(axes)
+    require(legal, f"different axes below {len(x.shape)}", axes)
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes)
-    count = prod(x.shape[axis] for axis in set(axes))
+    count = prod(x.shape[axis] for axis in axes)
     return ValueType(shape, None if x.interval is None else x.range.scaled(count))
 
 

@@ -1,0 +1,112 @@
+"""Execute a quantized graph as its artefact in ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.errors import EnvironmentMissingError, Finding
+from neurodeploy.images import Images, check_images, slices
+from neurodeploy.ir.artefact import IMAGES, LOGITS, membrane_name, serialise, value_names
+from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.verify import types
+
+Progress = Callable[[int, int], None]
+Steps = NDArray[Any]
+
+MEMORY = 1 << 28  # bytes that the values of one slice may take together with their copies
+BYTES = 32  # of the largest value, an element: input, current, spikes and membranes of a LIF live at once
+LARGEST_BATCH = 64
+
+
+def run(
+    graph: Graph,
+    images: object,
+    probes: Probes = "none",
+    batch: int | None = None,
+    progress: Progress | None = None,
+    threads: int = 0,
+) -> RunResult:
+    """Run images float32 [N, C, H, W] through the artefact of a quantized graph.
+
+    probes: the LIFs whose spikes and membranes are kept.  batch: samples at a time; by default as many as a bounded
+    memory holds.  progress(done, total) is called after each slice.  threads: of ONNX Runtime, 0 for one a core.
+    Raises UsageError for bad images or probes, EnvironmentMissingError without onnxruntime.
+    """
+    checked = check_images(images, graph.of("encode")[0].integers("shape"))
+    names = select_probes(probes, [node.name for node in graph.of("lif")])
+    session = _session(graph, names, threads)
+    known, count = types(graph), len(checked)
+    logits = np.zeros((count, *known[graph.output].shape), np.int64)
+    kept: dict[str, Steps] = {
+        value: np.zeros((count, graph.steps, *known[name].shape), dtype)
+        for name in names
+        for value, dtype in ((value_names(graph)[name], np.uint8), (membrane_name(name), np.int32))
+    }
+    start = time.perf_counter()
+    for part, chunk in slices(checked, batch or batch_size(graph)):
+        logits[part] = _run_slice(session, chunk, kept, part)
+        if progress:
+            progress(part.stop, count)
+    seconds = time.perf_counter() - start
+    spikes = {name: kept[value_names(graph)[name]] for name in names}
+    membrane = {name: kept[membrane_name(name)] for name in names}
+    return RunResult("onnx", logits, graph.output_scale, spikes, membrane, seconds)
+
+
+def _run_slice(session: Any, images: Images, kept: dict[str, Steps], part: slice) -> NDArray[np.int64]:
+    """Run one slice, put what is probed where it belongs, and return the logits."""
+    logits, *probed = session.run([LOGITS, *kept], {IMAGES: images})
+    for values, flat in zip(kept.values(), probed, strict=True):
+        by_step = flat.reshape(values.shape[1], len(images), *values.shape[2:])
+        values[part] = by_step.swapaxes(0, 1)
+    result: NDArray[np.int64] = logits
+    return result
+
+
+def batch_size(graph: Graph) -> int:
+    """Samples a slice, so that its memory is bounded whatever the network."""
+    largest = max(value.size for value in types(graph).values())
+    return max(1, min(LARGEST_BATCH, MEMORY // (BYTES * graph.steps * largest)))
+
+
+@lru_cache(maxsize=2)
+def _session(graph: Graph, probes: tuple[str, ...], threads: int) -> Any:
+    """A session over the artefact's bytes, which only get further outputs where something is probed."""
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only
+    data = serialise(graph)
+    data = _with_outputs(data, graph, probes) if probes else data
+    return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _with_outputs(data: bytes, graph: Graph, probes: tuple[str, ...]) -> bytes:
+    """The same model with spikes and membranes of the probed LIFs as outputs."""
+    model = onnx.load_model_from_string(data)
+    for name in probes:
+        shape: list[str | int | None] = ["TN", *types(graph)[name].shape]
+        for value, element in ((value_names(graph)[name], "UINT8"), (membrane_name(name), "INT32")):
+            kind = onnx.TensorProto.DataType.Value(element)
+            model.graph.output.append(onnx.helper.make_tensor_value_info(value, kind, shape))
+    probed: bytes = model.SerializeToString()
+    return probed
+
+
+def _runtime() -> Any:
+    """The module onnxruntime. Raises EnvironmentMissingError."""
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        advice = "pip install 'neurodeploy[onnxruntime]'"
+        finding = Finding("ND-B010", "", "onnxruntime for the backend onnx", str(error), advice)
+        raise EnvironmentMissingError(finding) from error

@@ -1,0 +1,270 @@
+"""The bodies of the ops in standard ONNX: what any runtime executes when it opens an artefact.
+
+A value is uint8 where its proven interval lies in 0..255 and int32 otherwise, of shape [T * N, *shape], time first.
+Every intermediate stays below 2^31 because the interval proof holds, so the integer ops are exact: MaxPool runs on
+float32, exact below 2^24. What the bodies must avoid is written down with the ops: ONNX Runtime 1.23 has ConvInteger
+for uint8 only (weights carry a zero point of 128), Scan bodies need a rank and no named dimension, and the decay
+multiplies in int64 and divides, as ONNX's Div truncates towards zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import onnx
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+from onnx import parser
+
+from neurodeploy.ir.types import BYTE, ValueType
+
+DOMAIN = "neurodeploy"
+OPSET = 18
+WEIGHT_ZERO = 128
+
+Choice = Callable[[tuple[ValueType, ...]], bool]
+
+
+def is_byte(value: ValueType) -> bool:
+    """Whether a value travels as uint8."""
+    return value.range.within(BYTE)
+
+
+def _always(inputs: tuple[ValueType, ...]) -> bool:
+    return True
+
+
+def _all_bytes(inputs: tuple[ValueType, ...]) -> bool:
+    return all(is_byte(x) for x in inputs)
+
+
+def _no_position(inputs: tuple[ValueType, ...]) -> bool:
+    return len(inputs[0].shape) == 1
+
+
+@dataclass(frozen=True)
+class Body:
+    """One way to compute an op. Of an op's bodies the first whose `fits` holds for the input types is taken.
+
+    No name is that of a standard op with a required attribute: onnx's ReferenceEvaluator would ask for it.
+    """
+
+    op: str
+    text: str
+    fits: Choice = _always
+
+
+_ENCODE = """Encode <shape, step, lo, hi, steps, type> (images) => (y) {
+  step = Constant <value_float: float = @step> ()
+  low_int = Constant <value_int: int = @lo> ()
+  high_int = Constant <value_int: int = @hi> ()
+  low = Cast <to = 1> (low_int)
+  high = Cast <to = 1> (high_int)
+  scaled = Div (images, step)
+  rounded = Round (scaled)
+  clipped = Clip (rounded, low, high)
+  codes = Cast <to: int = @type> (clipped)
+  steps = Constant <value_ints: ints = @steps> ()
+  shape = Shape (codes)
+  stacked = Concat <axis = 0> (steps, shape)
+  repeated = Expand (codes, stacked)
+  positions = Shape <start = 1> (codes)
+  rows = Constant <value_ints = [-1]> ()
+  flat = Concat <axis = 0> (rows, positions)
+  y = Reshape (repeated, flat)
+}"""
+
+_CONV = """Conv <stride, padding, groups, type> (x, weight) => (y) {
+  weight_zero = Constant <value = uint8 {128}> ()
+  sums = ConvInteger <strides: ints = @stride, pads: ints = @padding, group: int = @groups> (x, weight, , weight_zero)
+  y = Cast <to: int = @type> (sums)
+}"""
+
+_CONV_SIGNED = """ConvSigned <stride, padding, groups, type> (x, weight) => (y) {
+  zero = Constant <value = uint8 {128}> ()
+  offset = Constant <value = int32 {128}> ()
+  shifted = Add (x, offset)
+  bytes = Cast <to = 2> (shifted)
+  sums = ConvInteger <strides: ints = @stride, pads: ints = @padding, group: int = @groups> (bytes, weight, zero, zero)
+  y = Cast <to: int = @type> (sums)
+}"""
+
+_CONV_DENSE = """ConvDense <stride, padding, groups, type> (x, weight) => (y) {
+  groups = Constant <value_int: int = @groups> ()
+  one = Constant <value_ints = [1]> ()
+  same = Constant <value_ints = [0]> ()
+  rest = Constant <value_ints = [-1]> ()
+  group_axis = Reshape (groups, one)
+  columns = Concat <axis = 0> (same, group_axis, one, rest)
+  x_int = Cast <to = 6> (x)
+  x_grouped = Reshape (x_int, columns)
+  fan_in = Shape <start = 1> (weight)
+  rows = Concat <axis = 0> (group_axis, rest, fan_in)
+  offset = Constant <value = int32 {128}> ()
+  weight_int = Cast <to = 6> (weight)
+  weight_signed = Sub (weight_int, offset)
+  weight_rows = Reshape (weight_signed, rows)
+  weight_grouped = Transpose <perm = [0, 2, 1]> (weight_rows)
+  product = MatMul (x_grouped, weight_grouped)
+  flat = Concat <axis = 0> (same, rest)
+  sums = Reshape (product, flat)
+  y = Cast <to: int = @type> (sums)
+}"""
+
+_LIF = """Lif <vth, dv, weight_exp, bias_exp, steps> (x, bias_mant) => (y, membrane) {
+  two = Constant <value_int = 2> ()
+  unit = Constant <value_int = 4096> ()
+  fraction = Constant <value_int = 64> ()
+  weight_exp = Constant <value_int: int = @weight_exp> ()
+  weight_gain = Pow (two, weight_exp)
+  gain = Mul (weight_gain, fraction)
+  gain_int = Cast <to = 6> (gain)
+  x_int = Cast <to = 6> (x)
+  activation = Mul (x_int, gain_int)
+  bias_exp = Constant <value_int: int = @bias_exp> ()
+  bias_gain = Pow (two, bias_exp)
+  bias_gain_int = Cast <to = 6> (bias_gain)
+  bias_int = Cast <to = 6> (bias_mant)
+  bias = Mul (bias_int, bias_gain_int)
+  current = Add (activation, bias)
+  steps = Constant <value_ints: ints = @steps> ()
+  rest = Constant <value_ints = [-1]> ()
+  rows = Concat <axis = 0> (steps, rest)
+  currents = Reshape (current, rows)
+  zero = Constant <value = int32 {0}> ()
+  neurons = Shape <start = 1> (currents)
+  start = Expand (zero, neurons)
+  dv = Constant <value_int: int = @dv> ()
+  keep = Sub (unit, dv)
+  vth = Constant <value_int: int = @vth> ()
+  ceiling = Mul (vth, fraction)
+  ceiling_int = Cast <to = 6> (ceiling)
+  last, spikes, membranes = Scan <num_scan_inputs = 1, body = step (int32[?] v, int32[?] u)
+      => (int32[?] v_next, uint8[?] s, int32[?] v_after) {
+    v_wide = Cast <to = 7> (v)
+    product = Mul (v_wide, keep)
+    quotient = Div (product, unit)
+    kept = Cast <to = 6> (quotient)
+    v_before = Add (kept, u)
+    fires = Greater (v_before, ceiling_int)
+    v_next = Where (fires, zero, v_before)
+    s = Cast <to = 2> (fires)
+    v_after = Identity (v_next)
+  }> (start, currents)
+  shape = Shape (x)
+  y = Reshape (spikes, shape)
+  membrane = Reshape (membranes, shape)
+}"""
+
+_MAX_POOL = """MaxPooling <kernel, stride, padding> (x) => (y) {
+  x_float = Cast <to = 1> (x)
+  largest = MaxPool <kernel_shape: ints = @kernel, strides: ints = @stride, pads: ints = @padding> (x_float)
+  y = CastLike (largest, x)
+}"""
+
+_ADD = """Add <type> (a, b) => (y) {
+  a_int = Cast <to = 6> (a)
+  b_int = Cast <to = 6> (b)
+  sum = Add (a_int, b_int)
+  y = Cast <to: int = @type> (sum)
+}"""
+
+_GATE = """Gate <mask_shape> (mask, spikes) => (y) {
+  mask_shape = Constant <value_ints: ints = @mask_shape> ()
+  mask_aligned = Reshape (mask, mask_shape)
+  y = BitwiseAnd (mask_aligned, spikes)
+}"""
+
+_SPIKE_MATMUL = """SpikeMatMul <type> (a, b) => (y) {
+  product = MatMulInteger (a, b)
+  y = Cast <to: int = @type> (product)
+}"""
+
+_SPIKE_MATMUL_WIDE = """SpikeMatMulWide <type> (a, b) => (y) {
+  a_int = Cast <to = 6> (a)
+  b_int = Cast <to = 6> (b)
+  product = MatMul (a_int, b_int)
+  y = Cast <to: int = @type> (product)
+}"""
+
+_REDUCE_SUM = """ReduceSum <axes, keepdims, type> (x) => (y) {
+  axes = Constant <value_ints: ints = @axes> ()
+  x_int = Cast <to = 6> (x)
+  sum = ReduceSum <keepdims: int = @keepdims, noop_with_empty_axes = 1> (x_int, axes)
+  y = Cast <to: int = @type> (sum)
+}"""
+
+_RESHAPE = """Reshape <shape> (x) => (y) {
+  shape = Constant <value_ints: ints = @shape> ()
+  y = Reshape (x, shape)
+}"""
+
+_PERMUTE = """Permute <axes> (x) => (y) {
+  y = Transpose <perm: ints = @axes> (x)
+}"""
+
+_READOUT = """Readout <steps> (x, bias) => (y) {
+  steps = Constant <value_ints: ints = @steps> ()
+  rest = Constant <value_ints = [-1]> ()
+  classes = Shape <start = 1> (x)
+  shape = Concat <axis = 0> (steps, rest, classes)
+  x_wide = Cast <to = 7> (x)
+  by_step = Reshape (x_wide, shape)
+  time = Constant <value_ints = [0]> ()
+  total = ReduceSum <keepdims = 0> (by_step, time)
+  bias_wide = Cast <to = 7> (bias)
+  y = Add (total, bias_wide)
+}"""
+
+BODIES = (
+    Body("encode", _ENCODE),
+    Body("conv", _CONV_DENSE, _no_position),
+    Body("conv", _CONV, _all_bytes),
+    Body("conv", _CONV_SIGNED),
+    Body("lif", _LIF),
+    Body("max_pool", _MAX_POOL),
+    Body("add", _ADD),
+    Body("gate", _GATE),
+    Body("spike_matmul", _SPIKE_MATMUL, _all_bytes),
+    Body("spike_matmul", _SPIKE_MATMUL_WIDE),
+    Body("reduce_sum", _REDUCE_SUM),
+    Body("reshape", _RESHAPE),
+    Body("permute", _PERMUTE),
+    Body("readout", _READOUT),
+)
+
+
+@lru_cache
+def function(body: Body) -> onnx.FunctionProto:
+    """The body as a function of the domain `neurodeploy`; shared, so callers must not change it."""
+    header = f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}]>\n'
+    proto = parser.parse_function(header + body.text)
+    _drop_empty(proto)
+    return proto
+
+
+def body_for(op: str, inputs: tuple[ValueType, ...]) -> Body:
+    """The body that computes an op of the table on inputs of these types."""
+    return next(body for body in BODIES if body.op == op and body.fits(inputs))
+
+
+def op_names() -> dict[str, str]:
+    """Function name in the file -> op of the table."""
+    return {function(body).name: body.op for body in BODIES}
+
+
+def _drop_empty(message: Message) -> None:
+    """Clear empty strings that a parser may or may not set, so that bytes do not depend on its version."""
+    for field, value in message.ListFields():
+        if value == "":
+            message.ClearField(field.name)
+        for child in _children(value):
+            _drop_empty(child)
+
+
+def _children(value: object) -> Iterator[Message]:
+    if isinstance(value, Message):
+        yield value
+    elif not isinstance(value, str | bytes | int | float):
+        yield from (item for item in value if isinstance(item, Message))  # type: ignore[attr-defined]
