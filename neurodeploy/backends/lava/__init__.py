@@ -1,0 +1,1 @@
+"""Runs mapped graphs as stock Lava processes, in a worker process with a Python of its own."""

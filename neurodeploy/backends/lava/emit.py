@@ -1,0 +1,204 @@
+"""A mapped graph as a self-contained folder that runs with lava-nc 0.10.0 and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.backends.lava.check import check
+from neurodeploy.backends.lava.readme import readme
+from neurodeploy.backends.lava.runtime.network import FORMAT, VERSION
+from neurodeploy.errors import Finding, UsageError
+from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, Views
+from neurodeploy.ir.types import BINARY, BYTE, SIGNED_BYTE, Interval
+
+RUNTIME = Path(__file__).parent / "runtime"
+LAUNCHER = '''"""Run this network: python run.py --input images.npy --output out.npz"""
+
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER))
+
+from runtime.main import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(FOLDER))
+'''
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def lif_values(graph: MappedGraph) -> tuple[str, ...]:
+    """What can be probed: values of the quantized graph that LIF populations compute, in their order."""
+    return tuple(p.value for p in graph.populations if p.kind == "lif" and p.value)
+
+
+def export(graph: MappedGraph, target: Path, overwrite: bool = False) -> Path:
+    """Write the folder atomically: complete at `target`, or not there at all.
+
+    An existing target is refused; with `overwrite`, one that this function wrote is replaced.
+    Raises UsageError, VerifyError where the graph breaks a rule, OSError where the disk fails.
+    """
+    target = target.absolute()
+    _refuse_foreign(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        write(graph, part)
+        part.chmod(0o755)
+        _sync(part)
+        _swap(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def write(graph: MappedGraph, folder: Path) -> None:
+    """Write network.json, network.npz, run.py, runtime/ and README.md into an existing folder.
+
+    Raises VerifyError where the graph breaks a rule.
+    """
+    check(graph)
+    arrays: Arrays = {}
+    plain = _plain(graph, arrays)
+    with (folder / "network.npz").open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    plain["arrays_sha256"] = hashlib.sha256((folder / "network.npz").read_bytes()).hexdigest()
+    (folder / "network.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    (folder / "run.py").write_text(LAUNCHER, encoding="utf-8")
+    (folder / "README.md").write_text(readme(graph), encoding="utf-8")
+    (folder / "runtime").mkdir()
+    for file_ in sorted(RUNTIME.glob("*.py")):
+        shutil.copyfile(file_, folder / "runtime" / file_.name)
+
+
+def _plain(graph: MappedGraph, arrays: Arrays) -> dict[str, Any]:
+    arrays["output_bias"] = np.asarray(graph.output_bias, np.int64)
+    encoding = graph.encoding
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": graph.name,
+        "profile": graph.profile,
+        "steps": graph.steps,
+        "depth": graph.depth,
+        "encoding": {"step": encoding.step, "lo": encoding.interval.lo, "hi": encoding.interval.hi},
+        "output": {"population": graph.output, "scale": graph.output_scale},
+        "populations": [_population(p, f"p{i}", arrays) for i, p in enumerate(graph.populations)],
+        "crossbars": [_crossbar(c, f"c{i}", arrays) for i, c in enumerate(graph.crossbars)],
+        "probes": dict(_probes(graph)),
+    }
+
+
+def _probes(graph: MappedGraph) -> Iterator[tuple[str, dict[str, Any]]]:
+    by_value = {p.value: p for p in graph.populations if p.kind == "lif"}
+    for value in lif_values(graph):
+        population, views = graph.views.get(value, (by_value[value].name, ()))
+        yield value, {"population": population, "views": views}
+
+
+def _population(p: Population, key: str, arrays: Arrays) -> dict[str, Any]:
+    biased = bool(np.any(p.bias_mant))
+    if biased:
+        arrays[f"{key}.bias_mant"] = np.asarray(p.bias_mant, np.int16)
+    return {
+        "name": p.name,
+        "kind": p.kind,
+        "shape": p.shape,
+        "depth": p.depth,
+        "message_bits": _message_bits(p.interval),
+        "vth": p.vth,
+        "dv": p.dv,
+        "bias_mant": f"{key}.bias_mant" if biased else "",
+        "bias_exp": p.bias_exp,
+        "resets": p.resets,
+        "value": p.value,
+    }
+
+
+def _message_bits(interval: Interval) -> int:
+    """0 for binary spikes, 8 for a byte, else the 24 of a graded spike."""
+    if interval.within(BINARY):
+        return 0
+    return 8 if interval.within(BYTE) or interval.within(SIGNED_BYTE) else 24
+
+
+def _crossbar(c: Crossbar, key: str, arrays: Arrays) -> dict[str, Any]:
+    conv = c.weights if isinstance(c.weights, ConvWeights) else None
+    parts: Mapping[str, NDArray[np.int64]]
+    parts = {"weight": conv.weight} if conv else {k: getattr(c.weights, k) for k in ("rows", "cols", "weights")}
+    for part, array in parts.items():
+        kind = np.int32 if part in ("rows", "cols") else np.int8
+        arrays[f"{key}.{part}"] = array.astype(kind)
+    views: dict[str, Views] = {
+        "in_views": conv.in_views if conv else (),
+        "out_views": conv.out_views if conv else (),
+    }
+    return {
+        "name": c.name,
+        "kind": "conv" if conv else "sparse",
+        "source": c.source,
+        "target": c.target,
+        "port": c.port,
+        "delay": c.delay,
+        "exponent": getattr(c.weights, "exponent", 0),
+        "stride": conv.stride if conv else (1, 1),
+        "padding": conv.padding if conv else (0, 0),
+        "groups": conv.groups if conv else 1,
+        **views,
+        "value": c.value,
+        "arrays": {part: f"{key}.{part}" for part in parts},
+    }
+
+
+def _refuse_foreign(target: Path, overwrite: bool) -> None:
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise UsageError(
+            Finding("ND-B130", "", "a folder that does not exist yet", str(target), "choose another, or overwrite it")
+        )
+    try:
+        ours = json.loads((target / "network.json").read_text(encoding="utf-8")).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
+        ours = False
+    if not ours or target.is_symlink():
+        need = "a folder that an earlier export wrote"
+        raise UsageError(Finding("ND-B131", "", need, str(target), "choose another folder, or remove this one"))
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk hold every file before the folder gets its name."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _swap(part: Path, target: Path) -> None:
+    """Give the new folder its name; an old one steps aside first and comes back if that fails."""
+    if not target.exists():
+        part.rename(target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / target.name
+    target.rename(aside)
+    try:
+        part.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    finally:
+        shutil.rmtree(aside.parent, ignore_errors=True)

@@ -1,0 +1,196 @@
+"""Finds the Python 3.10 that has lava-nc, and makes one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from neurodeploy.backends.lava.runtime.main import LAVA_VERSION
+from neurodeploy.errors import EnvironmentMissingError, Finding, LimitExceededError, UsageError
+
+VARIABLE = "NEURODEPLOY_LAVA_PYTHON"
+PYTHON_VERSION = "3.10"  # lava-nc 0.10.0 does not import on 3.11 and later
+LOCAL = ".venv-lava"
+MEND = f"run `neurodeploy lava setup`, or set {VARIABLE} to a Python 3.10 that has lava-nc {LAVA_VERSION}"
+INSPECT_SECONDS = 60
+INSPECT = """
+import json, platform
+from importlib import metadata
+def version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+print(json.dumps({"version": platform.python_version(), "lava": version("lava-nc"), "numpy": version("numpy")}))
+"""
+
+
+@dataclass(frozen=True)
+class LavaEnvironment:
+    """A Python that runs Lava. origin: how it was found."""
+
+    python: Path
+    origin: str
+    version: str
+    lava: str
+    numpy: str
+
+
+def find() -> LavaEnvironment:
+    """The first usable of: $NEURODEPLOY_LAVA_PYTHON, the running Python, the project's .venv-lava, the user's cache.
+
+    The variable, where set, is used or refused: nothing else is tried. Raises EnvironmentMissingError, which says
+    what was tried and what was wrong with it.
+    """
+    tried = []
+    for origin, python in _candidates():
+        environment, problem = _inspect(python, origin)
+        if environment:
+            return environment
+        tried.append(f"{origin} {python}: {problem}")
+    need = f"a Python {PYTHON_VERSION} with lava-nc {LAVA_VERSION}"
+    raise EnvironmentMissingError(Finding("ND-B150", "", need, "; ".join(tried) or "none", MEND))
+
+
+def probe() -> dict[str, object]:
+    """Facts for `doctor`: found, and either python, origin, version, lava, numpy, or problem and mend. Never raises."""
+    try:
+        facts = asdict(find())
+    except EnvironmentMissingError as error:
+        return {"found": False, "problem": error.findings[0].have, "mend": error.findings[0].next}
+    return {"found": True, **facts, "python": str(facts["python"])}
+
+
+def setup(path: Path | None = None, progress: Callable[[str], None] = lambda line: None) -> LavaEnvironment:
+    """Make the environment with uv, in the user's cache unless `path` is given; one that works is kept as it is.
+
+    What is half made is removed when something fails. Raises EnvironmentMissingError without uv or Python 3.10,
+    UsageError where `path` holds something else, LimitExceededError where the installation fails.
+    """
+    path = (path or cache_path()).expanduser().absolute()
+    if path.exists():
+        environment, problem = _inspect(_python_of(path), "setup")
+        if environment:
+            return environment
+        if not (path / "pyvenv.cfg").is_file():
+            have = f"{path} is no virtual environment"
+            raise UsageError(Finding("ND-B151", "", "a folder that does not exist yet", have, "choose another path"))
+        progress(f"removing {path}: {problem}")
+        shutil.rmtree(path)
+    uv, base = _uv(), _python_base()
+    try:
+        progress(f"making {path} with Python {base}")
+        _install([uv, "venv", "--quiet", "--python", base, str(path)])
+        progress(f"installing lava-nc {LAVA_VERSION}")
+        python = str(_python_of(path))
+        _install([uv, "pip", "install", "--quiet", "--python", python, f"lava-nc=={LAVA_VERSION}"])
+        environment, problem = _inspect(_python_of(path), "setup")
+        if environment is None:
+            raise LimitExceededError(Finding("ND-B152", "", "an environment that works", problem, MEND))
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return environment
+
+
+def clean_environ(python: Path) -> dict[str, str]:
+    """The variables for a child; what this Python imports from is none of another Python's business."""
+    foreign = str(python) != sys.executable
+    return {k: v for k, v in os.environ.items() if not (foreign and k in ("PYTHONPATH", "PYTHONHOME"))}
+
+
+def cache_path() -> Path:
+    """Where `setup` puts the environment."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "neurodeploy" / "lava"
+
+
+def _candidates() -> Iterator[tuple[str, Path]]:
+    if VARIABLE in os.environ:
+        yield f"${VARIABLE}", Path(os.environ[VARIABLE]).expanduser()
+        return
+    yield "running Python", Path(sys.executable)
+    project = _project_folder(Path.cwd())
+    if project:
+        yield "project", _python_of(project / LOCAL)
+    yield "cache", _python_of(cache_path())
+
+
+def _project_folder(start: Path) -> Path | None:
+    """The nearest folder upwards with a .venv-lava, not beyond the project that `start` lies in."""
+    for folder in (start, *start.parents):
+        if (folder / LOCAL).is_dir():
+            return folder
+        if (folder / "pyproject.toml").is_file() or (folder / ".git").exists():
+            return None
+    return None
+
+
+def _python_of(folder: Path) -> Path:
+    return folder / "bin" / "python"
+
+
+def _inspect(python: Path, origin: str) -> tuple[LavaEnvironment | None, str]:
+    """The environment of a Python, or what is wrong with it."""
+    facts, problem = _ask(python)
+    if problem:
+        return None, problem
+    if not facts["version"].startswith(f"{PYTHON_VERSION}."):
+        return None, f"it is Python {facts['version']}"
+    if facts["lava"] != LAVA_VERSION:
+        return None, f"lava-nc is {facts['lava']}" if facts["lava"] else "it has no lava-nc"
+    return LavaEnvironment(python, origin, **facts), ""
+
+
+def _ask(python: Path) -> tuple[dict[str, str], str]:
+    if not python.is_file():
+        return {}, "does not exist"
+    try:
+        done = subprocess.run(
+            [str(python), "-c", INSPECT],
+            capture_output=True,
+            text=True,
+            timeout=INSPECT_SECONDS,
+            check=True,
+            env=clean_environ(python),
+        )
+        return json.loads(done.stdout), ""
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return {}, f"does not run: {error}"
+
+
+def _uv() -> str:
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if not found:
+        raise EnvironmentMissingError(Finding("ND-B153", "", "uv", "it is not on the PATH", "run `pip install uv`"))
+    return found
+
+
+def _python_base() -> str:
+    """A Python 3.10 that runs: on the PATH (a pyenv shim may be there and fail), of pyenv, else what uv may fetch."""
+    name = f"python{PYTHON_VERSION}"
+    on_path = [Path(folder) / name for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for python in (*on_path, *sorted(pyenv.glob(f"{PYTHON_VERSION}*/bin/{name}"), reverse=True)):
+        if python.is_file() and _ask(python)[0].get("version", "").startswith(f"{PYTHON_VERSION}."):
+            return str(python)
+    return PYTHON_VERSION
+
+
+def _install(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    last = " ".join(done.stderr.split())[-400:] or f"exit code {done.returncode}"
+    if command[1] == "venv":
+        mend = f"install Python {PYTHON_VERSION} (for example `pyenv install {PYTHON_VERSION}`), then try again"
+        raise EnvironmentMissingError(Finding("ND-B154", "", f"Python {PYTHON_VERSION}", last, mend))
+    mend = "check the network and the package index, then try again"
+    raise LimitExceededError(Finding("ND-B155", "", f"lava-nc {LAVA_VERSION} installed", last, mend))

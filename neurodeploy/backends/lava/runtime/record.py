@@ -1,0 +1,83 @@
+"""What a run leaves: spikes, membranes and logits by sample and step, and the file that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .network import Network, NetworkError, apply_views
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def select(names: Sequence[str], probes: str) -> tuple[str, ...]:
+    """The probes that "all", "none" or a comma-separated list of names and shell patterns asks for."""
+    if probes in ("all", "none"):
+        return tuple(names) if probes == "all" else ()
+    patterns = probes.split(",")
+    missing = [pattern for pattern in patterns if not any(_match(name, pattern) for name in names)]
+    if missing:
+        raise NetworkError(f"no LIF is called {', '.join(missing)}; there are {', '.join(names)}")
+    return tuple(name for name in names if any(_match(name, pattern) for pattern in patterns))
+
+
+def _match(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+class Recorder:
+    """Sorts what populations send at a time step into samples and their steps.
+
+    Step t of sample s of a population at depth D happens at index s * T + t + D; what comes before is the filling of
+    the pipeline, what comes after its emptying.
+    """
+
+    def __init__(self, network: Network, samples: int, probes: Sequence[str]) -> None:
+        self.network = network
+        self.probes = tuple(probes)
+        self.lifs = {network.probes[name].population for name in self.probes}
+        self.populations = {network.output, *self.lifs}
+        count = samples * network.steps
+        shapes = {name: (count, *network.populations[name].shape) for name in self.populations}
+        self._sum = np.zeros((samples, *shapes[network.output][1:]), np.int64)
+        self._spikes = {name: np.zeros(shapes[name], np.uint8) for name in self.lifs}
+        self._membrane = {name: np.zeros(shapes[name], np.int32) for name in self.lifs}
+        self._count = count
+
+    def record(self, index: int, sent: Arrays, membrane: Arrays) -> None:
+        """Take what each population sent, and each LIF's membrane, at a time index from 0."""
+        for name in self.populations:
+            at = index - self.network.populations[name].depth
+            if not 0 <= at < self._count:
+                continue
+            if name == self.network.output:
+                self._sum[at // self.network.steps] += sent[name].astype(np.int64)
+            if name in self.lifs:
+                self._spikes[name][at] = sent[name]
+                self._membrane[name][at] = membrane[name]
+
+    @property
+    def logits(self) -> NDArray[np.int64]:
+        """Summed payloads of the output plus its bias, int64 [N, classes]."""
+        flat = self._sum.reshape(self._sum.shape[0], -1)
+        return flat + self.network.output_bias.reshape(-1)
+
+    def save(self, path: Path, seconds: float) -> None:
+        """Write logits, seconds, spikes/<name> uint8 and membrane/<name> int32, both [N, T, *shape]."""
+        arrays: dict[str, NDArray[Any]] = {"logits": self.logits, "seconds": np.asarray(seconds)}
+        for name in self.probes:
+            arrays[f"spikes/{name}"] = self._view(name, self._spikes)
+            arrays[f"membrane/{name}"] = self._view(name, self._membrane)
+        with path.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    def _view(self, name: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        probe = self.network.probes[name]
+        flat = arrays[probe.population]
+        split = flat.reshape(-1, self.network.steps, *flat.shape[1:])
+        return apply_views(split, probe.views, axes=2)
