@@ -38,7 +38,12 @@ def quantize_input(build: Builder, node: Node) -> None:
     layers = [reader for reader in build.traced.consumers[node.name] if reader.op == "conv"]
     tries = measured_codes(build.traced, layers, build.calibration, build.options)
     best = min(tries, key=lambda code: (code.error, -code.bits))
-    attributes: dict[str, Attribute] = {"shape": node.integers("shape"), "step": best.step, "lo": best.span.lo, "hi": best.span.hi}
+    attributes: dict[str, Attribute] = {
+        "shape": node.integers("shape"),
+        "step": best.step,
+        "lo": best.span.lo,
+        "hi": best.span.hi,
+    }
     name = build.emit("encode", node, (), attributes)
     build.values[node.name] = Quantity(name, best.step)
     errors = {str(code.bits): None if np.isinf(code.error) else code.error for code in tries}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from neurodeploy.ir.passes import remove_dead, run_passes, simplify_views
 from neurodeploy.ir.proof import require_proof
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.counts import embed_counts
-from neurodeploy.quantize.currents import quantize_conv
+from neurodeploy.quantize.currents import driven, quantize_conv
 from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.pixels import quantize_input
@@ -53,7 +53,9 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
 
 
 def _walk(build: Builder) -> None:
-    findings: list[Finding] = []
+    findings = list(_stray_currents(build.traced))
+    if findings:
+        raise UnsupportedModelError(findings)
     for node in build.traced.nodes:
         if any(name not in build.values for name in node.inputs):
             continue  # follows from a finding that is already listed
@@ -63,6 +65,15 @@ def _walk(build: Builder) -> None:
             findings.append(refusal.finding(node))
     if findings:
         raise UnsupportedModelError(findings)
+
+
+def _stray_currents(graph: Graph) -> Iterator[Finding]:
+    """Convolutions that drive anything but one neuron; all at once, since the walk ends at the first on a way."""
+    for conv in graph.of("conv"):
+        try:
+            driven(graph, conv)
+        except Refused as refusal:  # noqa: PERF203  (one finding a convolution)
+            yield refusal.finding(conv)
 
 
 def _neuron(build: Builder, node: Node) -> None:
@@ -114,12 +125,12 @@ def _view_of_bias(node: Node, bias: NDArray[np.float64] | None, shape: tuple[int
     if bias is None or node.op == "max_pool":
         return bias
     if node.op == "permute":
-        return bias.transpose(node.integers("axes"))
+        return np.asarray(bias.transpose(node.integers("axes")))
     full: NDArray[np.float64] = np.broadcast_to(bias, shape).reshape(node.integers("shape"))
     for axis in range(full.ndim):  # keep it small: an axis along which nothing changes is one entry
         first = full.take([0], axis=axis)
         full = first if (full == first).all() else full
-    return full
+    return np.asarray(full)
 
 
 def _unbiased(build: Builder, node: Node) -> list[Quantity]:

@@ -1,0 +1,138 @@
+"""The quantizer on hand-written graphs: bounds hold, choices are reported, refusals name every culprit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurodeploy.backends.reference import run
+from neurodeploy.errors import UnsupportedModelError, UsageError
+from neurodeploy.ir.graph import Graph, Node, tensor
+from neurodeploy.ir.proof import prove
+from neurodeploy.ir.text import to_text
+from neurodeploy.quantize import QuantizeOptions, fold_batchnorm, quantize
+from tests.float_graph import run_float
+from tests.traced_graphs import FAMILIES, pictures
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_every_bound_holds(family: str, bits: Any) -> None:
+    graph = quantize(FAMILIES[family](1), pictures(8), QuantizeOptions(weight_bits=bits))
+    assert all(bound.holds for bound in prove(graph))
+    for conv in graph.of("conv"):
+        assert np.abs(conv.tensors["weight"].astype(int)).max() <= 2 ** (bits - 1) - 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(3))
+def test_folding_changes_no_float_spike(family: str, seed: int) -> None:
+    traced, images = FAMILIES[family](seed), pictures(4).astype(np.float64)
+    plain, folded = run_float(traced, images), run_float(fold_batchnorm(traced), images)
+    assert np.allclose(plain["readout"], folded["readout"], rtol=0, atol=1e-9)
+    for neuron in traced.of("neuron"):
+        assert (plain[neuron.name] == folded[neuron.name]).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_eight_bits_follow_the_float_network(family: str) -> None:
+    traced, images = FAMILIES[family](2), pictures(24)
+    graph = quantize(traced, images)
+    wanted = run_float(traced, images.astype(np.float64))
+    given = run(graph, images, "all")
+    for name, spikes in given.spikes.items():
+        assert (spikes != np.moveaxis(wanted[name], 0, 1)).mean() < 0.06, name
+    correlation = np.corrcoef(wanted["readout"].ravel(), (given.logits * given.scale).ravel())[0, 1]
+    assert correlation > 0.97
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_attention_is_exact(family: str) -> None:
+    choices = json.loads(quantize(FAMILIES[family](0), pictures(4)).metadata["quantization"])
+    counts = [choice for choice in choices if choice["kind"] == "counts"]
+    assert counts and all(choice["exact"] for choice in counts)
+
+
+def test_widths_by_layer_pattern() -> None:
+    graph = quantize(FAMILIES["qkformer"](0), pictures(4), QuantizeOptions({"ssa.*": 3, "mlp.fc1_conv": 2}))
+    widest = {conv.name: int(np.abs(conv.tensors["weight"].astype(int)).max()) for conv in graph.of("conv")}
+    assert widest["ssa.q_conv"] == 3 and widest["mlp.fc1_conv"] == 1 and widest["mlp.fc2_conv"] > 63
+
+
+def test_the_first_layer_is_chosen_by_error() -> None:
+    choices = json.loads(quantize(FAMILIES["qkformer"](0), pictures(16)).metadata["quantization"])
+    (pixels,) = [choice for choice in choices if choice["kind"] == "pixels"]
+    tried = {int(bits): error for bits, error in pixels["tried"].items() if error is not None}
+    assert pixels["spike_error"] == min(tried.values()) == tried[pixels["pixel_bits"]]
+
+
+def test_signed_pixels_keep_zero() -> None:
+    images = pictures(8) - np.float32(0.4)
+    graph = quantize(FAMILIES["qkformer"](0), images)
+    (encode,) = graph.of("encode")
+    assert encode.integer("lo") < 0 < encode.integer("hi")
+    assert all(bound.holds for bound in prove(graph))
+
+
+def test_same_input_same_text() -> None:
+    texts = {to_text(quantize(FAMILIES["qkformer"](3), pictures(4))) for _ in range(2)}
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("bits", "code"), [(1, "ND-Q001"), (9, "ND-Q001"), (True, "ND-Q001"), ({"*": 0}, "ND-Q001"), (3.5, "ND-Q001")]
+)
+def test_illegal_widths(bits: Any, code: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        QuantizeOptions(weight_bits=bits)
+    assert [finding.code for finding in caught.value.findings] == [code]
+
+
+def test_every_pattern_without_a_layer_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        quantize(FAMILIES["qkformer"](0), pictures(4), QuantizeOptions({"nothing": 4, "nowhere.*": 4}))
+    assert [finding.layer for finding in caught.value.findings] == ["nothing", "nowhere.*"]
+
+
+@pytest.mark.parametrize(
+    ("images", "code"),
+    [
+        (np.zeros((0, 1, 8, 8), np.float32), "ND-B004"),
+        (np.zeros((2, 3, 8, 8), np.float32), "ND-B003"),
+        (np.full((2, 1, 8, 8), np.nan, np.float32), "ND-B005"),
+        (np.array(["a"]), "ND-B002"),
+    ],
+)
+def test_bad_calibration(images: np.ndarray, code: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        quantize(FAMILIES["qkformer"](0), images)
+    assert code in [finding.code for finding in caught.value.findings]
+
+
+def test_all_refusals_at_once() -> None:
+    graph = FAMILIES["qkformer"](0)
+    broken = [_without_neuron(graph, node) for node in graph.nodes]
+    with pytest.raises(UnsupportedModelError) as caught:
+        quantize(graph.with_nodes(broken), pictures(4))
+    assert {finding.layer for finding in caught.value.findings} >= {"tssa.q_conv", "mlp.fc1_conv"}
+
+
+def _without_neuron(graph: Graph, node: Node) -> Node:
+    """Two neurons become scalings, so two convolutions drive no neuron."""
+    if node.name in ("tssa.q_lif", "mlp.fc1_lif"):
+        return replace(node, op="scale", attributes={"factor": 2.0})
+    return node
+
+
+def test_batchnorm_without_a_convolution() -> None:
+    graph = FAMILIES["qkformer"](0)
+    ones = {"scale": tensor(np.ones(8), np.float64), "shift": tensor(np.zeros(8), np.float64)}
+    extra = Node("batchnorm", "lonely_bn", ("mlp.add",), {}, ones)
+    nodes = [replace(n, inputs=("lonely_bn",)) if n.name == "ssa.q_conv" else n for n in graph.nodes]
+    with pytest.raises(UnsupportedModelError) as caught:
+        quantize(graph.with_nodes([*nodes, extra]), pictures(4))
+    assert [finding.layer for finding in caught.value.findings] == ["lonely_bn"]
