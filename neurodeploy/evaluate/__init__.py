@@ -1,0 +1,16 @@
+"""Does it still work, and do all executors agree: accuracy metrics, and the first divergence between runs."""
+
+from neurodeploy.evaluate.compare import Comparison, Divergence, Run, compare_runs, joined
+from neurodeploy.evaluate.metrics import Evaluation, FiringRates, check_labels, evaluate_logits
+
+__all__ = [
+    "Comparison",
+    "Divergence",
+    "Evaluation",
+    "FiringRates",
+    "Run",
+    "check_labels",
+    "compare_runs",
+    "evaluate_logits",
+    "joined",
+]
