@@ -1,0 +1,55 @@
+"""Probes, slices and bad images of the reference backend."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neurodeploy.backends.reference import run
+from neurodeploy.errors import UsageError
+from neurodeploy.quantize import quantize
+from tests.traced_graphs import FAMILIES, pictures
+
+GRAPH = quantize(FAMILIES["qkformer"](0), pictures(4))
+
+
+def test_slices_change_nothing() -> None:
+    images = pictures(7)
+    whole, sliced = run(GRAPH, images, "all"), run(GRAPH, images, "all", batch=3)
+    assert (whole.logits == sliced.logits).all()
+    assert all((whole.membrane[name] == sliced.membrane[name]).all() for name in whole.membrane)
+
+
+def test_shapes_and_types_of_the_result() -> None:
+    result = run(GRAPH, pictures(5), "all")
+    assert result.logits.shape == (5, 3) and result.logits.dtype == np.int64
+    spikes, membrane = result.spikes["ssa.q_lif"], result.membrane["ssa.q_lif"]
+    assert spikes.shape == membrane.shape == (5, 4, 8, 16)
+    assert spikes.dtype == np.uint8 and membrane.dtype == np.int32
+    assert set(np.unique(spikes)) <= {0, 1} and (membrane[spikes == 1] == 0).all()
+
+
+def test_patterns_select_probes() -> None:
+    assert set(run(GRAPH, pictures(1), ["ssa.?_lif"]).spikes) == {"ssa.q_lif", "ssa.k_lif", "ssa.v_lif"}
+    assert not run(GRAPH, pictures(1)).spikes
+
+
+def test_every_idle_pattern_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        run(GRAPH, pictures(1), ["nothing", "ssa.*", "nowhere"])
+    assert [finding.layer for finding in caught.value.findings] == ["nothing", "nowhere"]
+
+
+def test_progress_reaches_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    run(GRAPH, pictures(5), batch=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_images_are_left_as_they_are_and_checked() -> None:
+    images = pictures(2)
+    images.setflags(write=False)
+    run(GRAPH, images)
+    for bad in (pictures(2)[0], np.zeros((0, 1, 8, 8)), np.full((1, 1, 8, 8), np.inf), "text"):
+        with pytest.raises(UsageError):
+            run(GRAPH, bad)
