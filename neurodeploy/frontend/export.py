@@ -1,0 +1,100 @@
+"""torch.export on torch 2.3 and later, to one form: FX nodes of the torch dialect and their constants."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from neurodeploy.errors import Finding, UnsupportedModelError
+
+_LONGEST = 300  # characters of torch's own message that are worth reading
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The traced program: nodes that the output needs, in order; constants by placeholder name; the input's name."""
+
+    nodes: tuple[fx.Node, ...]
+    constants: Mapping[str, torch.Tensor]
+    inputs: tuple[str, ...]
+    outputs: tuple[Any, ...]
+
+
+def export(root: nn.Module, example: torch.Tensor) -> Exported:
+    """Export a module. Raises UnsupportedModelError with the first line of torch's own reason."""
+    try:
+        with _quiet(), torch.no_grad():
+            program = _program(root, example)
+    except Exception as error:  # noqa: BLE001  (torch.export raises anything, also what the model's code raised)
+        raise UnsupportedModelError(_failure(error)) from None
+    return _read(program)
+
+
+def _program(root: nn.Module, example: torch.Tensor) -> Any:
+    if "strict" in inspect.signature(torch.export.export).parameters and hasattr(torch.library, "custom_op"):
+        return torch.export.export(root, (example,), strict=False)
+    from torch.export._trace import _export  # torch 2.3: the public one decomposes linear and matmul
+
+    tracer = fx.proxy.TracerBase
+    kept, tracer.record_stack_traces = tracer.record_stack_traces, True  # later versions record them always
+    try:
+        return _export(root, (example,), strict=False, pre_dispatch=True)
+    finally:
+        tracer.record_stack_traces = kept
+
+
+def _failure(error: Exception) -> Finding:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    have = f"{type(error).__name__}: {lines[0][:_LONGEST] if lines else 'no message'}"
+    mend = "no branch or shape may depend on the data, and forward takes one tensor; run it on the example to check"
+    return Finding("ND-F005", "", "a model that torch.export can trace at batch 1", have, mend)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's log and warnings of a failing export from a user who gets one clear error."""
+    log = logging.getLogger("torch")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _read(program: Any) -> Exported:
+    signature = program.graph_signature
+    state = {**program.state_dict, **getattr(program, "constants", {})}
+    kept = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    kept.update(getattr(signature, "inputs_to_lifted_tensor_constants", {}))
+    constants = {name: state[target] for name, target in kept.items() if target in state}
+    end = next(node for node in program.graph.nodes if node.op == "output")
+    outputs = tuple(end.args[0]) if isinstance(end.args[0], (tuple, list)) else (end.args[0],)
+    mutated = len(outputs) - len(signature.user_outputs)  # buffers that the model writes come first
+    user = tuple(signature.user_inputs)
+    return Exported(_live(program.graph.nodes, outputs), constants, user, outputs[mutated:])
+
+
+def _live(nodes: Any, outputs: tuple[Any, ...]) -> tuple[fx.Node, ...]:
+    """The computing nodes that an output needs, and those that write into their input."""
+    needed = {node for node in outputs if isinstance(node, fx.Node)}
+    for node in reversed(list(nodes)):
+        if node in needed or _writes(node):
+            needed.add(node)
+            needed.update(node.all_input_nodes)
+    return tuple(node for node in nodes if node in needed and node.op != "output")
+
+
+def _writes(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return node.op == "call_function" and schema is not None and schema.is_mutable

@@ -1,0 +1,157 @@
+"""From exported FX nodes to a canonical graph, with one finding for everything that has no lowering."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import fx
+
+from neurodeploy.errors import Finding
+from neurodeploy.frontend.aten import HANDLERS, Call
+from neurodeploy.frontend.axes import Value
+from neurodeploy.frontend.builder import Builder
+from neurodeploy.frontend.export import Exported
+from neurodeploy.frontend.neurons import Neuron, Reading
+from neurodeploy.frontend.places import source_of
+from neurodeploy.ir.graph import Node, Source
+from neurodeploy.ir.infer import IllegalNode
+
+_MENDS: Mapping[str, str] = {
+    "batch_norm": "call model.eval() first",
+    "dropout": "call model.eval() first",
+    "neuron": "bring the tensor to [T, B, ...] before the neuron: else its membrane runs across the samples of a batch",
+    "select": "give the neuron the whole sequence; single time steps cannot be taken out",
+    "layer_norm": "use batch norm: its scale and shift fold into weights and thresholds",
+    "softmax": "use spiking self-attention or Q-K attention, which need no softmax",
+    "gelu": "use a spiking neuron as the activation",
+    "relu": "use a spiking neuron as the activation",
+}
+_MEND = "write the layer with the ops that lower: convolution, linear, batch norm, neuron, max-pool, +, *, @, sum, mean"
+
+
+class Lowering:
+    """One walk over the exported nodes. `findings` holds what is wrong, `result` the output where all is right."""
+
+    def __init__(self, exported: Exported, readings: Mapping[str, Reading], steps: int | None) -> None:
+        self.exported, self.steps = exported, steps
+        self.neurons: dict[str, Neuron] = {p: r.neuron or Neuron(0.0, 1.0, False) for p, r in readings.items()}
+        self.build = Builder()
+        self.findings: list[Finding] = []
+        self._values: dict[fx.Node, Value | torch.Tensor | None] = {}
+        self._calls: Counter[str] = Counter()
+
+    def run(self) -> str | None:
+        """Lower everything; the name of the output value, or None where findings stand in the way."""
+        for node in self.exported.nodes:
+            self._values[node] = self._placed(node) if node.op != "call_function" else self._lowered(node)
+        output = self._output()
+        return None if self.findings or output is None else output.name
+
+    def _placed(self, node: fx.Node) -> Value | torch.Tensor | None:
+        """A placeholder: the image, or a constant of the model."""
+        if node.name not in self.exported.inputs:
+            return self.exported.constants.get(node.name)
+        shape = shape_of(node)
+        event = self.steps is not None
+        name = self.build.make("input", (), {"shape": shape[2 if event else 1 :]}, Source("input"))
+        return Value(name, shape, 1 if event else None, 0)
+
+    def _lowered(self, node: fx.Node) -> Value | torch.Tensor | None:
+        name, source = op_name(node), source_of(node.meta)
+        handler = HANDLERS.get(name)
+        if handler is None:
+            self._refuse(node, "ND-F004", name, "an op with a lowering", str(node.target))
+            return None
+        arguments = {key: self._resolved(value) for key, value in bound(node).items()}
+        if any(isinstance(value, fx.Node) for value in arguments.values()):
+            return None  # what it reads has a finding already
+        if name == "neuron":
+            self._count(arguments["path"], node)
+        call = Call(arguments, shape_of(node), self.steps or 1, self.neurons, self.build, source)
+        try:
+            value = handler(call)
+        except IllegalNode as error:
+            self._refuse(node, "ND-F003", name, error.need, error.have)
+            return None
+        return self._timed(node, value)
+
+    def _timed(self, node: fx.Node, value: Value) -> Value | None:
+        """Learn T from the first value that has a time axis of more than one step."""
+        length = None if value.time is None else value.shape[value.time]
+        if length not in (None, 1, self.steps):
+            if self.steps is not None:
+                self._refuse(node, "ND-F003", "repeat", f"T = {self.steps} time steps", f"{length}")
+                return None
+            self.steps = length
+        return value
+
+    def _resolved(self, argument: Any) -> Any:
+        """An FX argument as a value or a constant; it stays an FX node where there is none."""
+        if not isinstance(argument, fx.Node):
+            return argument
+        value = self._values.get(argument)
+        return argument if value is None else value
+
+    def _count(self, path: str, node: fx.Node) -> None:
+        self._calls[path] += 1
+        if self._calls[path] == 2:
+            need, have = "a neuron of its own at each place", f"{path} called again: its membrane would run on"
+            where = source_of(node.meta)
+            mend = "give each place its own neuron module, or the same parameters in two modules"
+            self.findings.append(Finding("ND-F002", path, need, have, mend, str(where)))
+
+    def _refuse(self, node: fx.Node, code: str, op: str, need: str, have: str) -> None:
+        source = source_of(node.meta)
+        layer = source.path or op
+        self.findings.append(Finding(code, layer, f"{op}: {need}", have, _MENDS.get(op, _MEND), str(source)))
+
+    def _output(self) -> Value | None:
+        outputs = self.exported.outputs
+        need, have = "one output: the logits [B, classes], the mean over time", f"{len(outputs)} outputs"
+        value = self._values.get(outputs[0]) if len(outputs) == 1 else None
+        if isinstance(value, Value):
+            node = self.build.nodes[value.name]
+            if node.op == "time_mean" and len(value.step_shape) == 1 and value.batch == 0:
+                return value
+            have = f"shape {value.shape}, {'averaged' if node.op == 'time_mean' else 'not averaged'} over time"
+        elif len(outputs) == 1 and self.findings:
+            return None  # the reason is there already
+        mend = "let forward return head(x).mean(0) or head(x.mean(0)) alone"
+        self.findings.append(Finding("ND-F006", "", need, have, mend))
+        return None
+
+
+def op_name(node: fx.Node) -> str:
+    """The name of an FX node's op without name space and overload, e.g. `conv2d`."""
+    if node.target is operator.getitem:
+        return "getitem"
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return str(getattr(node.target, "__name__", node.target))
+    return str(schema.name).split("::")[-1]
+
+
+def bound(node: fx.Node) -> dict[str, Any]:
+    """The arguments of an FX call by the names of its schema, with the defaults."""
+    if node.target is operator.getitem:
+        return {"self": node.args[0], "index": node.args[1]}
+    arguments = node.target._schema.arguments  # type: ignore[union-attr]
+    found = {a.name: a.default_value for a in arguments if a.has_default_value()}
+    found.update(zip((a.name for a in arguments), node.args, strict=False))
+    return {**found, **node.kwargs}
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """The shape of an FX node's (first) result."""
+    value = node.meta.get("val")
+    first = value[0] if isinstance(value, (tuple, list)) else value
+    return tuple(int(n) for n in first.shape) if isinstance(first, torch.Tensor) else ()
+
+
+def ordered(build: Builder) -> tuple[Node, ...]:
+    """The nodes in the order in which they were made."""
+    return tuple(build.nodes.values())

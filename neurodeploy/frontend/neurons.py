@@ -1,0 +1,155 @@
+"""Reading neurons: SpikingJelly's by class name and attributes, without importing it; everything else is refused.
+
+Facts of the classes: SpikingJelly 0.0.0.0.12 `clock_driven.neuron` (MultiStep*) and 2.0 `activation_based.neuron`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from neurodeploy.errors import Finding
+from neurodeploy.frontend.places import short
+
+KINDS = {
+    **dict.fromkeys(("LIFNode", "MultiStepLIFNode", "SimpleLIFNode"), "lif"),
+    **dict.fromkeys(("ParametricLIFNode", "MultiStepParametricLIFNode"), "plif"),
+    **dict.fromkeys(("IFNode", "MultiStepIFNode", "SimpleIFNode"), "if"),
+}
+LIBRARIES = frozenset({"bindsnet", "braincog", "lava", "norse", "rockpool", "sinabs", "slayer", "snntorch"})
+BASES = frozenset({"BaseNode", "SimpleBaseNode", "NonSpikingBaseNode", "SpikingNeuron", "SNNCell"})
+METHODS = ("neuronal_charge", "neuronal_fire", "neuronal_reset")
+HARMLESS = frozenset({"__init__", "__repr__", "__setstate__", "extra_repr", "supported_backends"})
+STATELESS = ("Dropout", "DropConnect")  # SpikingJelly's keep a mask, in training only
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A LIF or IF population, its membrane counted from the reset potential.
+
+    decay: 1/tau, 0 for IF.  threshold: v_threshold - v_reset.  decay_input: whether the input is scaled by decay too.
+    """
+
+    decay: float
+    threshold: float
+    decay_input: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from one neuron module: the neuron, or what is wrong with it."""
+
+    path: str
+    neuron: Neuron | None
+    findings: tuple[Finding, ...] = ()
+
+
+def looks_like_neuron(module: nn.Module) -> bool:
+    """Whether a module keeps spiking state that a trace would unroll or lose."""
+    ancestry = type(module).__mro__
+    if any(cls.__name__ in BASES or cls.__name__ in KINDS for cls in ancestry):
+        return True
+    if any(callable(getattr(type(module), method, None)) for method in METHODS):
+        return True
+    if any(cls.__name__ == "MemoryModule" for cls in ancestry):
+        return bool(getattr(module, "_memories", None)) and not type(module).__name__.startswith(STATELESS)
+    foreign = any(cls.__module__.split(".")[0] in LIBRARIES for cls in ancestry)
+    return foreign and not any(True for _ in module.children())
+
+
+def read(path: str, module: nn.Module, parent: nn.Module) -> Reading:
+    """Read a module that looks like a neuron; the findings name everything that cannot be deployed."""
+    source = place_of(path, parent)
+    findings = tuple(
+        Finding("ND-F001", path, need, have, mend, source) for need, have, mend in _problems(module, _known(module))
+    )
+    return Reading(path, None if findings else _neuron(module), findings)
+
+
+def _known(module: nn.Module) -> type | None:
+    """The first class of the ancestry that SpikingJelly itself defines and that is in the table."""
+    for cls in type(module).__mro__:
+        if cls.__name__ in KINDS and cls.__module__.split(".")[0] == "spikingjelly":
+            return cls
+    return None
+
+
+def _problems(module: nn.Module, known: type | None) -> Iterator[tuple[str, str, str]]:
+    """(need, have, next) of everything that is wrong with a neuron."""
+    name = f"{type(module).__module__}.{type(module).__qualname__}"
+    if known is None:
+        yield ("a SpikingJelly LIFNode, ParametricLIFNode or IFNode", name, "replace the neuron and train again")
+        return
+    changed = sorted(_changed(module, known))
+    if changed:
+        mend = f"use {known.__name__} itself: the lowering of its equation would not be that of the subclass"
+        yield (f"{known.__name__} as SpikingJelly defines it", f"{name} with its own {', '.join(changed)}", mend)
+    yield from _mode_problems(module, known)
+    yield from _value_problems(module)
+
+
+def _changed(module: nn.Module, known: type) -> Iterator[str]:
+    """What a subclass, the instance or a hook adds to the known class's behaviour."""
+    ancestry = type(module).__mro__
+    for cls in ancestry[: ancestry.index(known)]:
+        yield from (k for k, v in vars(cls).items() if callable(v) and k not in HARMLESS)
+    yield from (k for k, v in vars(module).items() if inspect.isroutine(v) and hasattr(known, k))
+    yield from (kind for kind in ("_forward_hooks", "_forward_pre_hooks") if getattr(module, kind, None))
+
+
+def _mode_problems(module: nn.Module, known: type) -> Iterator[tuple[str, str, str]]:
+    if not known.__name__.startswith("MultiStep") and getattr(module, "step_mode", "s") != "m":
+        mend = "set step_mode='m' and give the neuron the whole sequence [T, N, ...]"
+        yield ("a multi-step neuron", "step_mode 's'", mend)
+    if getattr(module, "store_v_seq", False):
+        yield ("store_v_seq off", "store_v_seq True", "set store_v_seq=False; probes give the membrane")
+    if not getattr(getattr(module, "surrogate_function", None), "spiking", True):
+        yield ("a neuron that spikes", "surrogate_function.spiking False", "set spiking=True")
+    if getattr(module, "_neuron_precision", None) is not None:
+        yield ("a neuron of the model's own precision", "a reduced neuron precision", "switch it off")
+
+
+def _value_problems(module: nn.Module) -> Iterator[tuple[str, str, str]]:
+    reset, threshold = getattr(module, "v_reset", None), getattr(module, "v_threshold", None)
+    if reset is None:
+        yield ("a hard reset", "a soft reset (v_reset None)", "train with v_reset=0.0")
+    if not isinstance(threshold, (int, float)):
+        yield ("one threshold for the layer, a number", f"{type(threshold).__name__}", "use a float v_threshold")
+    elif reset is not None and not threshold > reset:
+        yield ("a threshold above the reset potential", f"{threshold} and {reset}", "check the neuron's parameters")
+    simple = any(cls.__name__ == "SimpleBaseNode" for cls in type(module).__mro__)
+    if simple and reset:
+        yield ("a membrane that starts at v_reset", f"v_reset {reset} and a start at 0", "use LIFNode, or v_reset=0.0")
+    weight = getattr(module, "w", None)
+    if weight is not None and getattr(weight, "numel", lambda: 1)() != 1:
+        yield ("one time constant for the layer", f"{weight.numel()} of them", "use a scalar parameter")
+
+
+def _neuron(module: nn.Module) -> Neuron:
+    known = _known(module)
+    kind = KINDS[known.__name__] if known else ""
+    parameters: dict[str, float] = {name: getattr(module, name) for name in ("v_threshold", "v_reset")}
+    decay = 0.0
+    if kind == "lif":
+        decay = 1.0 / float(module.tau)  # type: ignore[arg-type]
+    if kind == "plif":
+        decay = 1.0 / (1.0 + math.exp(-float(module.w)))  # type: ignore[arg-type]
+    scaled = kind != "if" and bool(getattr(module, "decay_input", True))
+    return Neuron(decay, float(parameters["v_threshold"]) - float(parameters["v_reset"]), scaled)
+
+
+def place_of(path: str, parent: nn.Module) -> str:
+    """`file:line` where the parent's code first speaks of the child, or of the parent's class ("" if unknown)."""
+    try:
+        lines, first = inspect.getsourcelines(type(parent))
+        file = inspect.getsourcefile(type(parent)) or ""
+    except (OSError, TypeError):
+        return ""
+    attribute = f"self.{path.rpartition('.')[2]}"
+    line = next((i for i, text in enumerate(lines) if attribute in text), 0)
+    return f"{short(Path(file))}:{first + line}"

@@ -1,0 +1,40 @@
+"""Where a traced op stands in the user's code: module path, file and line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.ir.graph import Source
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in ')
+_ROOT = "model"  # the name under which the tracer wraps the user's model
+_FOREIGN = ("/torch/", "/spikingjelly/", "/neurodeploy/frontend/")  # frames that are nobody's model
+
+
+def short(file: Path) -> str:
+    """A file relative to where Python imports it from, so that graphs do not depend on the machine."""
+    homes = sorted((Path(entry or ".").resolve() for entry in sys.path), key=lambda home: -len(home.parts))
+    for home in homes:
+        if home != home.parent and file.resolve().is_relative_to(home):
+            return file.resolve().relative_to(home).as_posix()
+    return file.as_posix()
+
+
+def module_path(meta: dict[str, Any]) -> str:
+    """The dotted path of the module that made an FX node, in the user's model ("" for the model itself)."""
+    stack = meta.get("nn_module_stack") or {}
+    paths = [entry[0] for entry in stack.values()]
+    path = str(paths[-1]).split("@")[0] if paths else ""
+    path = path.removeprefix("L['self'].").removeprefix(_ROOT)
+    return path.removeprefix(".")
+
+
+def source_of(meta: dict[str, Any]) -> Source:
+    """The innermost line of the user's own code on the way to an FX node."""
+    frames = _FRAME.findall(meta.get("stack_trace") or "")
+    own = [frame for frame in frames if not any(part in frame[0] for part in _FOREIGN)]
+    file, line = own[-1] if own else ("", "0")
+    return Source(module_path(meta), short(Path(file)) if file else "", int(line))

@@ -1,0 +1,117 @@
+"""Neurons swapped for a traceable op while a model is exported; the caller's model is restored in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from neurodeploy.frontend.neurons import Reading, looks_like_neuron, read
+
+_fake = getattr(torch.library, "register_fake", None) or torch.library.impl_abstract  # torch < 2.4
+OP = "neurodeploy::neuron"
+
+
+def _shape_only(x: torch.Tensor, path: str) -> torch.Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _never_run(x: torch.Tensor, path: str) -> torch.Tensor:
+    raise RuntimeError(f"the stand-in of neuron {path} is for tracing only")
+
+
+torch.library.define(OP, "(Tensor x, str path) -> Tensor")
+torch.library.impl(OP, "CPU")(_never_run)
+_fake(OP)(_shape_only)
+
+
+class Shim(nn.Module):
+    """Stands where a neuron stood; reads of attributes go to the neuron, resets do not."""
+
+    def __init__(self, path: str, original: nn.Module) -> None:
+        super().__init__()
+        self.path = path
+        self.original = (original,)  # in a tuple, so that it is no submodule
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The op that the tracer records, shape [T, ...] as its input."""
+        return torch.ops.neurodeploy.neuron(x, self.path)  # type: ignore[no-any-return]
+
+    def reset(self) -> None:
+        """Nothing: the state of the caller's neuron is not the tracer's to touch."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.__dict__["original"][0], name)
+
+
+class Root(nn.Module):
+    """The exported module, so that the user's model has a path even where it is one layer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """The user's forward."""
+        return self.model(x)
+
+
+def _places(model: nn.Module) -> list[tuple[str, nn.Module, str]]:
+    """(path, parent, attribute) of every neuron; a shared one stands there once a place, inner parts never."""
+    found: list[tuple[str, nn.Module, str]] = []
+
+    def walk(prefix: str, parent: nn.Module) -> None:
+        for name, child in parent._modules.items():
+            if child is None:
+                continue
+            path = f"{prefix}{name}"
+            if looks_like_neuron(child):
+                found.append((path, parent, name))
+            else:
+                walk(f"{path}.", child)
+
+    walk("", model)
+    return found
+
+
+def read_neurons(model: nn.Module) -> dict[str, Reading]:
+    """Every neuron of a model, by the first path that it stands at."""
+    readings: dict[int, Reading] = {}
+    for path, parent, name in _places(model):
+        child = parent._modules[name]
+        if child is not None and id(child) not in readings:
+            readings[id(child)] = read(path, child, parent)
+    return {reading.path: reading for reading in readings.values()}
+
+
+@contextmanager
+def swapped(model: nn.Module) -> Iterator[Root]:
+    """The model with Shims for neurons, in eval mode, wrapped; restored at the end, also after an error."""
+    undo: list[Callable[[], None]] = []
+    shims: dict[int, Shim] = {}
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        for path, parent, name in _places(model):
+            original = parent._modules[name]
+            if original is not None and not isinstance(original, Shim):  # a block used twice is met twice
+                undo.append(_restore(parent, name, original))
+                parent._modules[name] = shims.setdefault(id(original), Shim(path, original))
+        yield Root(model).eval()
+    finally:
+        for restore in reversed(undo):
+            restore()
+        for module, training in flags:
+            module.training = training
+
+
+def _restore(parent: nn.Module, name: str, original: nn.Module) -> Callable[[], None]:
+    def restore() -> None:
+        parent._modules[name] = original
+
+    return restore

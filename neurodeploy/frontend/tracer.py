@@ -1,0 +1,79 @@
+"""trace(): a PyTorch model becomes a canonical float graph, and stays as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
+from neurodeploy.frontend.export import export
+from neurodeploy.frontend.lower import Lowering, ordered
+from neurodeploy.frontend.naming import named
+from neurodeploy.frontend.neurons import looks_like_neuron
+from neurodeploy.frontend.swap import read_neurons, swapped
+from neurodeploy.ir.graph import Graph, Stage, topological
+from neurodeploy.ir.passes import remove_dead, run_passes
+
+_SHOWN = 4  # module names in a message
+_IMAGE, _EVENTS = 4, 5  # ranks of [N, C, H, W] and [N, T, C, H, W]
+
+
+def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: str | None = None) -> Graph:
+    """Trace a model in eval mode into a graph of stage TRACED, verified, names and sources from the user's code.
+
+    example_input: [N, C, H, W], or events [N, T, C, H, W]; only the shape of the first sample counts.
+    name: of the graph; the class of the model by default.
+    The model is left as it was: weights, modules, training flags and membranes.
+    Raises UsageError for an example of another shape, UnsupportedModelError with all findings for the rest.
+    """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+    example = _example(model, example_input)
+    readings = read_neurons(model)
+    findings = [*_training(model), *_root(model), *(f for r in readings.values() for f in r.findings)]
+    try:
+        with swapped(model) as root:
+            exported = export(root, example)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(findings or error.findings) from None
+    lowering = Lowering(exported, readings, int(example.shape[1]) if example.ndim == _EVENTS else None)
+    output = lowering.run()
+    findings += lowering.findings
+    if findings or output is None:
+        raise UnsupportedModelError(findings)
+    nodes = topological(ordered(lowering.build))
+    graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output)
+    return run_passes(graph, (remove_dead, lambda g: named(g, model)))
+
+
+def _example(model: nn.Module, given: NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    """The first sample, on the device and in the float type of the model. Raises UsageError."""
+    have = f"{type(given).__name__} of shape {tuple(getattr(given, 'shape', ()))}"
+    if not isinstance(given, (np.ndarray, torch.Tensor)) or given.ndim not in (_IMAGE, _EVENTS) or 0 in given.shape:
+        need = "an array [N, C, H, W], or events [N, T, C, H, W], of at least one sample"
+        raise UsageError(Finding("ND-F007", "example_input", need, have, "give one sample of the data set"))
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    return torch.as_tensor(given[:1]).detach().to(device=parameter.device, dtype=parameter.dtype)
+
+
+def _training(model: nn.Module) -> list[Finding]:
+    """One finding that names the modules whose training mode changes what they compute."""
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    modules = [(path, module) for path, module in model.named_modules() if module.training]
+    paths = [path for path, module in modules if isinstance(module, kinds) or "Drop" in type(module).__name__]
+    if not paths and not model.training:
+        return []
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    have = f"train mode: {', '.join(paths[:_SHOWN]) if paths else type(model).__name__}{more}"
+    need = "a model in eval mode, for batch norm and dropout differ in training"
+    return [Finding("ND-F008", paths[0] if paths else "", need, have, "call model.eval() first")]
+
+
+def _root(model: nn.Module) -> list[Finding]:
+    if not looks_like_neuron(model):
+        return []
+    have = f"one neuron, {type(model).__name__}"
+    return [Finding("ND-F001", "", "a network with layers", have, "trace the module that holds the neuron")]
