@@ -36,7 +36,10 @@ def digits() -> Split:
 
 
 def mnist_idx(path: str | Path, part: str = "train") -> Split:
-    """Read `part` ("train" or "t10k") from a folder of IDX files; raises `InvalidFileError` if one is missing or damaged."""
+    """Read `part` ("train" or "t10k") from a folder of IDX files.
+
+    Raises `InvalidFileError` if a file is missing or damaged.
+    """
     folder = Path(path)
     images, labels = (_read_idx(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
     if images.shape != (len(labels), 28, 28):
@@ -45,7 +48,7 @@ def mnist_idx(path: str | Path, part: str = "train") -> Split:
 
 
 def fashion_mnist(path: str | Path = FASHION_MNIST, part: str = "t10k") -> Split:
-    """Fashion-MNIST, 60,000 training images ("train") or 10,000 test images ("t10k"), by default of the Debian package."""
+    """Fashion-MNIST: 60,000 training images ("train") or 10,000 test images ("t10k")."""
     return mnist_idx(path, part)
 
 

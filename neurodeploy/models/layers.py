@@ -1,4 +1,4 @@
-"""What both families share: the neuron, the conv-BN-LIF unit, pooling, initial weights, checks of a configuration."""
+"""What both families share: neuron, conv-BN-LIF unit, pooling, initial weights, checks of a configuration."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from neurodeploy.errors import Finding, UsageError
 
 
 def lif(threshold: float = 1.0) -> nn.Module:
-    """A multi-step LIF neuron over [T, ...]: tau 2, input decays, hard reset to 0, sigmoid surrogate of slope 4.
+    """A multi-step LIF neuron over [T, ...]: tau 2, input decays, hard reset to 0, sigmoid surrogate, slope 4.
 
     Membrane and threshold are in the unit of the normalised input; it fires at v >= threshold.
     """
-    return neuron.LIFNode(
+    node: nn.Module = neuron.LIFNode(
         tau=2.0,
         v_threshold=threshold,
         surrogate_function=surrogate.Sigmoid(alpha=4.0),
         detach_reset=True,
         step_mode="m",
     )
+    return node
 
 
 def conv3x3(channels_in: int, channels_out: int) -> nn.Conv2d:
@@ -34,19 +35,21 @@ def halve() -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
 
-def unit(x: Tensor, conv: nn.Module, norm: nn.Module, fire: nn.Module, pool: nn.Module | None = None) -> Tensor:
+def unit(module: nn.Module, name: str, x: Tensor) -> Tensor:
     """Convolve, normalise, pool where there is a pool, and fire: [T, B, C, *map] to spikes [T, B, C', *map'].
 
-    Pooling stands before the neuron, on membrane inputs (the order of QKFormer).
+    The layers are `module`'s `{name}_conv`, `{name}_bn`, `{name}_maxpool` (which may be missing) and `{name}_lif`.
+    Pooling stands before the neuron, on its input (the order of QKFormer).
     """
-    y = norm(conv(x.flatten(0, 1)))
-    y = y if pool is None else pool(y)
-    spikes: Tensor = fire(y.reshape(x.shape[0], x.shape[1], *y.shape[1:]))
+    y = getattr(module, f"{name}_bn")(getattr(module, f"{name}_conv")(x.flatten(0, 1)))
+    if hasattr(module, f"{name}_maxpool"):
+        y = getattr(module, f"{name}_maxpool")(y)
+    spikes: Tensor = getattr(module, f"{name}_lif")(y.reshape(x.shape[0], x.shape[1], *y.shape[1:]))
     return spikes
 
 
 def initialise(module: nn.Module) -> None:
-    """Initial weights of the official code: linear layers from a normal of deviation 0.02 cut at 2, bias 0."""
+    """Initial weights of the official code: linear layers normal with deviation 0.02, bias 0."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

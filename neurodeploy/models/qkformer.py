@@ -1,7 +1,7 @@
 """QKFormer (Zhou et al., "QKFormer: Hierarchical Spiking Transformer using Q-K Attention", NeurIPS 2024).
 
-Sections 3.2 (Q-K attention), 3.3 (hierarchy) and 3.4 (patch embedding with deformed shortcut) of the paper; the names of
-the layers follow the official CIFAR code, so that its checkpoints load.
+Sources in the paper are named at each layer; the names of the layers follow the official CIFAR code, so that its
+checkpoints load.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ SSA_SCALE = 0.125
 class QKFormerConfig:
     """Shape of a QKFormer; the defaults are the official CIFAR10 network (6,706,234 parameters).
 
-    dims, depths, heads, pools: one entry a stage, channels, blocks, heads, and whether its patch embedding halves
-    the map. All stages but the last hold token Q-K blocks, the last one SSA blocks. `steps` is T. `image_size` is
-    height and width in pixels.
+    `dims`, `depths`, `heads` and `pools` have one entry a stage: channels, blocks, heads, and whether its patch
+    embedding halves the map. All stages but the last hold token Q-K blocks, the last one holds SSA blocks.
+    `steps` is T, `image_size` is height and width in pixels.
     """
 
     image_size: int = 32
@@ -39,7 +39,10 @@ class QKFormerConfig:
         stages = len(self.dims)
         per_stage = {"depths": self.depths, "heads": self.heads, "pools": self.pools}
         rules = [(stages > 0, "dims", "at least one stage", "none")]
-        rules += [(len(v) == stages, k, f"{stages} entries, one a stage", str(len(v))) for k, v in per_stage.items()]
+        rules += [
+            (len(entries) == stages, name, f"{stages} entries, one a stage", str(len(entries)))
+            for name, entries in per_stage.items()
+        ]
         rules += [
             (d % h == 0 and d % 2 == 0, f"dims[{i}]", f"an even multiple of {h} heads", str(d))
             for i, (d, h) in enumerate(zip(self.dims, self.heads, strict=False))
@@ -52,7 +55,7 @@ class QKFormerConfig:
         return self.in_channels, self.image_size, self.image_size
 
 
-def _attention_unit(module: nn.Module, name: str, dim: int, *, bias: bool = False) -> None:
+def _add_token_unit(module: nn.Module, name: str, dim: int, *, bias: bool = False) -> None:
     """Give `module` the 1x1 convolution, BatchNorm and neuron `name`_conv, `name`_bn, `name`_lif."""
     module.add_module(f"{name}_conv", nn.Conv1d(dim, dim, kernel_size=1, bias=bias))
     module.add_module(f"{name}_bn", nn.BatchNorm1d(dim))
@@ -60,7 +63,7 @@ def _attention_unit(module: nn.Module, name: str, dim: int, *, bias: bool = Fals
 
 
 class TokenQKAttention(nn.Module):
-    """Token Q-K attention: a head's token lets its K spikes pass while the neuron over its summed Q spikes fires.
+    """Token Q-K attention: a token's K spikes pass in a head while the neuron over its summed Q spikes fires.
 
     Spike counts [T, B, C, H, W] to spikes of the same shape. Paper, section 3.2, eq. 5 to 7.
     """
@@ -68,46 +71,47 @@ class TokenQKAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        _attention_unit(self, "q", dim)
-        _attention_unit(self, "k", dim)
+        _add_token_unit(self, "q", dim)
+        _add_token_unit(self, "k", dim)
         self.attn_lif = lif(threshold=0.5)
-        _attention_unit(self, "proj", dim, bias=True)
+        _add_token_unit(self, "proj", dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         steps, batch, dim, height, width = x.shape
         tokens = x.flatten(3)
         heads = (steps, batch, self.heads, dim // self.heads, height * width)
-        q = unit(tokens, self.q_conv, self.q_bn, self.q_lif).reshape(heads)
-        k = unit(tokens, self.k_conv, self.k_bn, self.k_lif).reshape(heads)
-        mask = self.attn_lif(q.sum(dim=3, keepdim=True))
-        y = unit((mask * k).flatten(2, 3), self.proj_conv, self.proj_bn, self.proj_lif)
+        q = unit(self, "q", tokens).reshape(heads)
+        k = unit(self, "k", tokens).reshape(heads)
+        mask: Tensor = self.attn_lif(q.sum(dim=3, keepdim=True))
+        y = unit(self, "proj", (mask * k).flatten(2, 3))
         return y.reshape(x.shape)
 
 
 class SpikingSelfAttention(nn.Module):
     """Spiking self-attention without softmax, in the order Q (K^T V), scaled by 0.125.
 
-    Spike counts [T, B, C, H, W] to spikes of the same shape. The official code feeds its last neuron [T*B, C, N], which
-    runs the samples of a batch one after another through one membrane; here that neuron sees [T, B, C, N]. At batch 1,
-    which is what a chip runs, both mean the same; in larger batches a sample's result does not depend on the others.
+    Spike counts [T, B, C, H, W] to spikes of the same shape. The official code feeds its last neuron [T*B, C, N],
+    which runs the samples of a batch one after another through one membrane; here that neuron sees [T, B, C, N].
+    At batch 1, which is what a chip runs, both mean the same; in larger batches a sample's result does not depend
+    on the others.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         for name in ("q", "k", "v"):
-            _attention_unit(self, name, dim)
+            _add_token_unit(self, name, dim)
         self.attn_lif = lif(threshold=0.5)
-        _attention_unit(self, "proj", dim, bias=True)
+        _add_token_unit(self, "proj", dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(3)
-        q = self._split(unit(tokens, self.q_conv, self.q_bn, self.q_lif))
-        k = self._split(unit(tokens, self.k_conv, self.k_bn, self.k_lif))
-        v = self._split(unit(tokens, self.v_conv, self.v_bn, self.v_lif))
+        q = self._split(unit(self, "q", tokens))
+        k = self._split(unit(self, "k", tokens))
+        v = self._split(unit(self, "v", tokens))
         y = (q @ (k.transpose(-2, -1) @ v)) * SSA_SCALE
         y = self.attn_lif(y.transpose(3, 4).reshape(tokens.shape))
-        return unit(y, self.proj_conv, self.proj_bn, self.proj_lif).reshape(x.shape)
+        return unit(self, "proj", y).reshape(x.shape)
 
     def _split(self, spikes: Tensor) -> Tensor:
         """[T, B, C, N] to [T, B, heads, N, C / heads]."""
@@ -128,8 +132,8 @@ class MLP(nn.Module):
         self.mlp2_lif = lif()
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = unit(x, self.mlp1_conv, self.mlp1_bn, self.mlp1_lif)
-        return unit(hidden, self.mlp2_conv, self.mlp2_bn, self.mlp2_lif)
+        hidden = unit(self, "mlp1", x)
+        return unit(self, "mlp2", hidden)
 
 
 class TokenBlock(nn.Module):
@@ -142,7 +146,8 @@ class TokenBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.tssa(x)
-        return x + self.mlp(x)
+        mixed: Tensor = x + self.mlp(x)
+        return mixed
 
 
 class AttentionBlock(nn.Module):
@@ -155,17 +160,19 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.ssa(x)
-        return x + self.mlp(x)
+        mixed: Tensor = x + self.mlp(x)
+        return mixed
 
 
 class FirstEmbedding(nn.Module):
-    """Pixels [T, B, C, H, W] to counts 0..2 of `dim` channels; where it pools, it does so behind the first convolution."""
+    """Pixels [T, B, C, H, W] to counts 0..2 of `dim` channels; where it pools, behind the first convolution."""
 
     def __init__(self, in_channels: int, dim: int, *, pool: bool) -> None:
         super().__init__()
         self.proj_conv = conv3x3(in_channels, dim // 2)
         self.proj_bn = nn.BatchNorm2d(dim // 2)
-        self.proj_maxpool = halve() if pool else None
+        if pool:
+            self.proj_maxpool = halve()
         self.proj_lif = lif()
         self.proj1_conv = conv3x3(dim // 2, dim)
         self.proj1_bn = nn.BatchNorm2d(dim)
@@ -175,9 +182,9 @@ class FirstEmbedding(nn.Module):
         self.proj_res_lif = lif()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = unit(x, self.proj_conv, self.proj_bn, self.proj_lif, self.proj_maxpool)
-        shortcut = unit(x, self.proj_res_conv, self.proj_res_bn, self.proj_res_lif)
-        return unit(x, self.proj1_conv, self.proj1_bn, self.proj1_lif) + shortcut
+        x = unit(self, "proj", x)
+        shortcut = unit(self, "proj_res", x)
+        return unit(self, "proj1", x) + shortcut
 
 
 class NextEmbedding(nn.Module):
@@ -190,23 +197,24 @@ class NextEmbedding(nn.Module):
         self.proj3_lif = lif()
         self.proj4_conv = conv3x3(dim, dim)
         self.proj4_bn = nn.BatchNorm2d(dim)
-        self.proj4_maxpool = halve() if pool else None
+        if pool:
+            self.proj4_maxpool = halve()
         self.proj4_lif = lif()
         self.proj_res_conv = nn.Conv2d(in_channels, dim, kernel_size=1, stride=2 if pool else 1, bias=False)
         self.proj_res_bn = nn.BatchNorm2d(dim)
         self.proj_res_lif = lif()
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = unit(x, self.proj_res_conv, self.proj_res_bn, self.proj_res_lif)
-        x = unit(x, self.proj3_conv, self.proj3_bn, self.proj3_lif)
-        return unit(x, self.proj4_conv, self.proj4_bn, self.proj4_lif, self.proj4_maxpool) + shortcut
+        shortcut = unit(self, "proj_res", x)
+        x = unit(self, "proj3", x)
+        return unit(self, "proj4", x) + shortcut
 
 
 class QKFormer(nn.Module):
     """QKFormer: images [B, C, H, W] to logits [B, classes].
 
-    Stage i is `patch_embed{i}` and the blocks `stage{i}`, counted from 1. The neurons keep their membranes from call to
-    call: reset them with `spikingjelly.activation_based.functional.reset_net(model)` before each call.
+    Stage i is `patch_embed{i}` and the blocks `stage{i}`, counted from 1. The neurons keep their membranes from call
+    to call: reset them with `spikingjelly.activation_based.functional.reset_net(model)` before each call.
     Raises `UsageError` if the configuration contradicts itself.
     """
 
@@ -215,19 +223,19 @@ class QKFormer(nn.Module):
         self.config = config or QKFormerConfig()
         channels = self.config.in_channels
         for index, dim in enumerate(self.config.dims):
-            embedding = NextEmbedding if index else FirstEmbedding
-            self.add_module(f"patch_embed{index + 1}", embedding(channels, dim, pool=self.config.pools[index]))
+            embedding = (NextEmbedding if index else FirstEmbedding)(channels, dim, pool=self.config.pools[index])
+            self.add_module(f"patch_embed{index + 1}", embedding)
             self.add_module(f"stage{index + 1}", self._blocks(index))
             channels = dim
         self.head = nn.Linear(channels, self.config.classes)
         self.apply(initialise)
 
     def _blocks(self, index: int) -> nn.ModuleList:
+        """The blocks of stage `index`, counted from 0."""
         config = self.config
         block = AttentionBlock if index == len(config.dims) - 1 else TokenBlock
-        return nn.ModuleList(
-            block(config.dims[index], config.heads[index], config.mlp_ratio) for _ in range(config.depths[index])
-        )
+        sizes = config.dims[index], config.heads[index], config.mlp_ratio
+        return nn.ModuleList(block(*sizes) for _ in range(config.depths[index]))
 
     def forward(self, x: Tensor) -> Tensor:
         x = repeat_image(x, self.config.steps)

@@ -1,26 +1,29 @@
 """Spikformer (Zhou et al., "Spikformer: When Spiking Neural Network Meets Transformer", ICLR 2023).
 
-Sections 3.2 (spiking patch splitting) and 3.3 (spiking self-attention) of the paper; the names of the layers follow the
-official CIFAR code, so that its checkpoints load. `norm1` and `norm2` are in those checkpoints and are never used.
+Sources in the paper are named at each layer; the names of the layers follow the official CIFAR code, so that its
+checkpoints load. `norm1` and `norm2` of a block are in those checkpoints and are never used.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from neurodeploy.models.layers import check, conv3x3, halve, initialise, lif, read_out, repeat_image, unit
 
 SSA_SCALE = 0.125
+SPLITTING = ("", "1", "2", "3")  # the suffixes of the four convolutions
+SPLITTING_LAYERS = ("proj_conv", "proj_bn", "proj_lif", "maxpool")
 
 
 @dataclass(frozen=True)
 class SpikformerConfig:
     """Shape of a Spikformer; the defaults are the official CIFAR10 network 4-384 (9,330,874 parameters).
 
-    `pools` says which of the four patch-splitting convolutions halve the map behind their neuron. `steps` is T.
-    `image_size` is height and width in pixels.
+    `pools` says which of the four patch-splitting convolutions halve the map behind their neuron.
+    `steps` is T, `image_size` is height and width in pixels.
     """
 
     image_size: int = 32
@@ -50,10 +53,14 @@ class SpikformerConfig:
         return self.in_channels, self.image_size, self.image_size
 
 
-def _linear_unit(x: Tensor, linear: nn.Module, norm: nn.Module, fire: nn.Module) -> Tensor:
-    """Linear layer, BatchNorm over the features and neuron: [T, B, N, C] to spikes [T, B, N, C']."""
-    y = norm(linear(x.flatten(0, 1)).transpose(-1, -2)).transpose(-1, -2)
-    spikes: Tensor = fire(y.reshape(*x.shape[:3], y.shape[-1]))
+def _linear_unit(module: nn.Module, name: str, x: Tensor) -> Tensor:
+    """Linear layer, BatchNorm over the features and neuron: [T, B, N, C] to spikes [T, B, N, C'].
+
+    The layers are `module`'s `{name}_linear`, `{name}_bn` and `{name}_lif`.
+    """
+    y = getattr(module, f"{name}_linear")(x.flatten(0, 1)).transpose(-1, -2)
+    y = getattr(module, f"{name}_bn")(y).transpose(-1, -2)
+    spikes: Tensor = getattr(module, f"{name}_lif")(y.reshape(*x.shape[:3], y.shape[-1]))
     return spikes
 
 
@@ -73,12 +80,12 @@ class SpikingSelfAttention(nn.Module):
         self.attn_lif = lif(threshold=0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        q = self._split(_linear_unit(x, self.q_linear, self.q_bn, self.q_lif))
-        k = self._split(_linear_unit(x, self.k_linear, self.k_bn, self.k_lif))
-        v = self._split(_linear_unit(x, self.v_linear, self.v_bn, self.v_lif))
+        q = self._split(_linear_unit(self, "q", x))
+        k = self._split(_linear_unit(self, "k", x))
+        v = self._split(_linear_unit(self, "v", x))
         y = (q @ k.transpose(-2, -1)) * SSA_SCALE @ v
         y = self.attn_lif(y.transpose(2, 3).reshape(x.shape))
-        return _linear_unit(y, self.proj_linear, self.proj_bn, self.proj_lif)
+        return _linear_unit(self, "proj", y)
 
     def _split(self, spikes: Tensor) -> Tensor:
         """[T, B, N, C] to [T, B, heads, N, C / heads]."""
@@ -99,12 +106,12 @@ class MLP(nn.Module):
         self.fc2_lif = lif()
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = _linear_unit(x, self.fc1_linear, self.fc1_bn, self.fc1_lif)
-        return _linear_unit(hidden, self.fc2_linear, self.fc2_bn, self.fc2_lif)
+        hidden = _linear_unit(self, "fc1", x)
+        return _linear_unit(self, "fc2", hidden)
 
 
 class Block(nn.Module):
-    """Spiking self-attention and MLP, each added to its input, so that spike counts grow by at most one each."""
+    """Spiking self-attention and MLP, each added to its input, so that counts grow by at most one each."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -115,36 +122,37 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(x)
-        return x + self.mlp(x)
+        mixed: Tensor = x + self.mlp(x)
+        return mixed
 
 
 class PatchSplitting(nn.Module):
-    """Pixels [T, B, C, H, W] to tokens with counts 0..2, [T, B, N, dim]: four convolutions and a position code.
+    """Pixels [T, B, C, H, W] to tokens with counts 0..2, [T, B, N, dim]: four convolutions, a position code.
 
-    Pooling stands behind the neuron, on spikes (the order of Spikformer). The position code is one more convolution,
-    added to its input.
+    Pooling stands behind the neuron, on spikes (the order of Spikformer). The position code is one more
+    convolution, added to its input.
     """
 
     def __init__(self, in_channels: int, dim: int, pools: tuple[bool, ...]) -> None:
         super().__init__()
         channels = (in_channels, dim // 8, dim // 4, dim // 2, dim)
-        self.suffixes = ("", "1", "2", "3")
-        for index, (suffix, pool) in enumerate(zip(self.suffixes, pools, strict=True)):
-            self.add_module(f"proj_conv{suffix}", conv3x3(channels[index], channels[index + 1]))
-            self.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(channels[index + 1]))
+        for suffix, pool, (before, after) in zip(SPLITTING, pools, pairwise(channels), strict=True):
+            self.add_module(f"proj_conv{suffix}", conv3x3(before, after))
+            self.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(after))
             self.add_module(f"proj_lif{suffix}", lif())
-            self.add_module(f"maxpool{suffix}", halve() if pool else None)
+            self.add_module(f"maxpool{suffix}", halve() if pool else nn.Identity())
         self.rpe_conv = conv3x3(dim, dim)
         self.rpe_bn = nn.BatchNorm2d(dim)
         self.rpe_lif = lif()
 
     def forward(self, x: Tensor) -> Tensor:
-        for suffix in self.suffixes:
-            layers = (getattr(self, f"{name}{suffix}") for name in ("proj_conv", "proj_bn", "proj_lif"))
-            x = unit(x, *layers)
-            pool = getattr(self, f"maxpool{suffix}")
-            x = x if pool is None else pool(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        x = x + unit(x, self.rpe_conv, self.rpe_bn, self.rpe_lif)
+        for suffix in SPLITTING:
+            conv, norm, fire, pool = (getattr(self, f"{name}{suffix}") for name in SPLITTING_LAYERS)
+            y = norm(conv(x.flatten(0, 1)))
+            spikes = fire(y.reshape(x.shape[0], x.shape[1], *y.shape[1:]))
+            y = pool(spikes.flatten(0, 1))
+            x = y.reshape(x.shape[0], x.shape[1], *y.shape[1:])
+        x = x + unit(self, "rpe", x)
         return x.flatten(3).transpose(-1, -2)
 
 
