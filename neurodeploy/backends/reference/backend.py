@@ -16,7 +16,7 @@ from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Int64, Profile, lif_step
 
 Progress = Callable[[int, int], None]
-BATCH = 64
+BATCH = 16
 
 
 def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,7 +21,7 @@ def encode(node: Node, images: NDArray[np.float32]) -> Int64:
     return np.asarray(np.clip(codes, node.integer("lo"), node.integer("hi")), np.int64)
 
 
-def windows(x: Int64, kernel: tuple[int, ...], node: Node, fill: int) -> Int64:
+def windows(x: NDArray[Any], kernel: tuple[int, ...], node: Node, fill: int) -> NDArray[Any]:
     """[N, C, *S] -> [N, C, *S', *kernel]: the window of each output position, `fill` in the padding."""
     stride, padding = node.integers("stride"), node.integers("padding")
     padded = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)], constant_values=fill)
@@ -36,12 +37,11 @@ def conv(node: Node, x: Int64) -> Int64:
     The product runs in float64, which is exact: the interval proof keeps every sum below 2^53.
     """
     weight, groups = node.tensors["weight"].astype(np.float64), node.integer("groups")
-    view = windows(x, weight.shape[2:], node, fill=0)
+    view = windows(x.astype(np.float64), weight.shape[2:], node, fill=0)
     spatial = view.shape[2 : x.ndim]
-    taps = np.moveaxis(view, 1, x.ndim - 1)  # [N, *S', Ci, *kernel]
-    taps = taps.reshape(-1, groups, weight[0].size).astype(np.float64)
+    taps = np.moveaxis(view, 1, x.ndim - 1).reshape(-1, groups, weight[0].size)  # [N * S', groups, fan-in]
     rows = weight.reshape(groups, weight.shape[0] // groups, -1)
-    sums = np.stack([taps[:, g] @ rows[g].T for g in range(groups)], axis=1)
+    sums = np.concatenate([taps[:, g] @ rows[g].T for g in range(groups)], axis=1)
     return np.moveaxis(sums.astype(np.int64).reshape(len(x), *spatial, -1), -1, 1)
 
 
@@ -79,7 +79,7 @@ def reshape(node: Node, x: Int64) -> Int64:
 
 def permute(node: Node, x: Int64) -> Int64:
     """The axes in another order."""
-    return x.transpose(0, *(axis + 1 for axis in node.integers("axes")))
+    return np.asarray(x.transpose(0, *(axis + 1 for axis in node.integers("axes"))))
 
 
 STATELESS: dict[str, Evaluate] = {
