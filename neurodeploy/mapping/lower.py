@@ -1,4 +1,4 @@
-"""Lower every op of the quantized graph to populations and crossbars, exactly (rules: README, "On the chip").
+"""Lower every op of the quantized graph to populations and crossbars, exactly; the rules are in docs/lowering.md.
 
 A value is either a signal, which a population sends, or a drive, a sum over synapses that has not landed yet: the LIF
 that reads it takes it as its input; any other reader gets it from a population of graded sums.
