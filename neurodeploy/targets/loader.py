@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from os import PathLike
 from pathlib import Path
 
 from neurodeploy.errors import Finding, InvalidFileError, UsageError
@@ -23,7 +24,7 @@ def available() -> tuple[str, ...]:
     return tuple(sorted({path.stem for folder in FOLDERS for path in folder.glob("*.toml")}))
 
 
-def load_target(name_or_path: str | Path) -> Target:
+def load_target(name_or_path: str | PathLike[str]) -> Target:
     """A target by name, or from a file whose name ends in .toml.
 
     Raises UsageError for an unknown name, InvalidFileError (all findings at once) for a missing or wrong file.
@@ -35,7 +36,7 @@ def load_target(name_or_path: str | Path) -> Target:
     return target
 
 
-def _find(name_or_path: str | Path) -> Path:
+def _find(name_or_path: str | PathLike[str]) -> Path:
     if str(name_or_path).endswith(".toml"):
         return Path(name_or_path)
     found = (folder / f"{name}.toml" for folder in FOLDERS for name in available() if name == str(name_or_path))

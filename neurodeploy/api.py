@@ -1,0 +1,309 @@
+"""The public face: compile, load, run, compare, evaluate. The only module that knows all stages.
+
+torch, onnxruntime and lava are imported where they are used, so that `import neurodeploy` stays light.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
+from neurodeploy.evaluate import (
+    Comparison,
+    Evaluation,
+    FiringRates,
+    check_labels,
+    compare_runs,
+    evaluate_logits,
+    joined,
+)
+from neurodeploy.images import check_images, slices
+from neurodeploy.ir import artefact
+from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.mapped import MappedGraph
+from neurodeploy.ir.proof import Bound, require_proof
+from neurodeploy.ir.verify import types
+from neurodeploy.quantize import QuantizeOptions, quantize
+from neurodeploy.quantize.options import WeightBits
+from neurodeploy.report import describe
+from neurodeploy.targets import load_target
+
+if TYPE_CHECKING:
+    from neurodeploy.mapping import AttentionOrder
+
+Progress = Callable[[int, int], None]
+Stages = Callable[[str], None]
+FilePath = str | PathLike[str]
+
+BACKENDS = ("reference", "onnx", "lava")
+SLICE = 64  # samples that are compared at a time
+MEMORY = 1 << 29  # bytes that the probes of one backend may take in a slice
+PROBE_BYTES = 5  # a spike (uint8) and a membrane (int32)
+RATE_SAMPLES = 256  # samples over which firing rates are taken
+VERSIONS = ("neurodeploy", "numpy", "onnx", "torch", "spikingjelly")
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """An integer network for which the interval proof holds."""
+
+    graph: Graph
+
+    @cached_property
+    def bounds(self) -> tuple[Bound, ...]:
+        """Every proven quantity beside its limit, in graph order."""
+        return require_proof(self.graph)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """[C, H, W] of one image."""
+        return self.graph.of("encode")[0].integers("shape")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the LIFs, which can be probed, in graph order."""
+        return tuple(node.name for node in self.graph.of("lif"))
+
+    def save(self, path: FilePath) -> None:
+        """Write the artefact, one ONNX file, atomically. Raises UsageError where the path cannot be written."""
+        artefact.save(self.graph, path)
+
+    def run(self, images: object, backend: str = "reference", probes: Probes = "none", **options: Any) -> RunResult:
+        """Run images float32 [N, C, H, W].
+
+        backend: reference, onnx or lava.  probes: "all", "none", or names and patterns of LIFs.
+        options: of the backend, e.g. progress, batch (reference, onnx), runtime and timeout (lava).
+        Raises UsageError for bad images, probes or an unknown backend, EnvironmentMissingError where something has to
+        be installed, LimitExceededError where a time limit is exceeded.
+        """
+        return _runner(backend)(self, images, probes, options)
+
+    def lower(self, attention: AttentionOrder = "auto") -> MappedGraph:
+        """The network as populations and crossbars. Raises UnsupportedModelError, DoesNotFitError."""
+        from neurodeploy.mapping import lower
+
+        return lower(self.graph, attention)
+
+    @cached_property
+    def _mapped(self) -> MappedGraph:
+        return self.lower()
+
+    def export_lava(self, folder: FilePath, overwrite: bool = False) -> Path:
+        """Write a folder that runs with lava-nc and NumPy alone; whole or not at all. Raises UsageError."""
+        from neurodeploy.backends.lava.emit import export
+
+        return export(self._mapped, Path(folder), overwrite=overwrite)
+
+    def describe(self, mapped: bool = True) -> dict[str, Any]:
+        """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too."""
+        document = describe.graph_document(self.graph, self.bounds)
+        return document | ({"mapped": describe.mapped_document(self._mapped)} if mapped else {})
+
+
+def compile(
+    model: Any,
+    example_input: Any,
+    target: FilePath = "loihi2",
+    *,
+    calibration: object,
+    weight_bits: WeightBits = 8,
+    name: str | None = None,
+    progress: Stages | None = None,
+) -> CompiledModel:
+    """Trace, quantize and prove a trained model; the model is left as it was.
+
+    model: an `nn.Module` in eval mode.  example_input: an array or tensor [1, C, H, W] as the model takes it.
+    target: a name or the path of a TOML file.  calibration: images float32 [N, C, H, W], some tens are enough.
+    weight_bits: 2 to 8, or a mapping of layer patterns to bits.  progress(stage) is called as a stage begins.
+    Raises UsageError (calibration, target, weight_bits), UnsupportedModelError with everything that cannot be
+    deployed, DoesNotFitError where no scale keeps the target's widths, EnvironmentMissingError without torch.
+    """
+    say = progress or (lambda stage: None)
+    chip = load_target(target)
+    images = _calibration(calibration, tuple(np.shape(example_input))[1:])
+    options = QuantizeOptions(weight_bits, chip.arithmetic)
+    say("trace")
+    traced = _frontend().trace(model, example_input, name)
+    say("quantize")
+    graph = quantize(traced, images, options)
+    facts = {"target": chip.name, "versions": json.dumps(_versions()), "calibration_images": str(len(images))}
+    say("prove")
+    compiled = CompiledModel(replace(graph, metadata={**graph.metadata, **facts}))
+    require_proof(compiled.graph)
+    return compiled
+
+
+def load(path: FilePath) -> CompiledModel:
+    """An artefact, verified and proven. Raises InvalidFileError for a missing, damaged or foreign file."""
+    return CompiledModel(artefact.load(path))
+
+
+def load_model(spec: str, weights: FilePath | None = None) -> Any:
+    """The `nn.Module` of `package.module:factory` or `file.py:factory`, in eval mode, with a checkpoint's weights.
+
+    Raises UsageError for a factory that cannot be called, InvalidFileError for a checkpoint that does not fit,
+    EnvironmentMissingError without torch.
+    """
+    return _frontend().load_model(spec, weights)
+
+
+def compare(
+    deployed: CompiledModel,
+    images: object,
+    backends: Sequence[str] = BACKENDS,
+    probes: Probes = "all",
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run images on all backends and compare every integer with the first backend's: equal, or the first divergence.
+
+    probes: the LIFs whose spikes and membranes are compared beside the logits.  options: backend -> its options.
+    The images go in slices that a bounded memory holds; nothing runs after a slice that differs.
+    Raises UsageError, and what the backends raise.
+    """
+    graph, chosen = deployed.graph, tuple(dict.fromkeys(backends))
+    if len(chosen) < 2:
+        raise _unknown_backend("at least two backends", ", ".join(backends) or "none")
+    runners = {name: _runner(name) for name in chosen}
+    checked = check_images(images, deployed.input_shape)
+    order = {node.name: str(node.source) for node in graph.of("lif")}
+    parts: list[Comparison] = []
+    for part, chunk in slices(checked, slice_size(graph, probes)):
+        runs = [run(deployed, chunk, probes, dict((options or {}).get(name, {}))) for name, run in runners.items()]
+        parts.append(compare_runs(runs, order, graph.output, part.start))
+        if progress:
+            progress(part.stop, len(checked))
+        if not parts[-1].equal:
+            break
+    return joined(parts)
+
+
+def evaluate(
+    deployed: CompiledModel,
+    images: object,
+    labels: object,
+    float_model: Any = None,
+    backend: str = "onnx",
+    *,
+    rate_samples: int = RATE_SAMPLES,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Accuracy of the integers, and with the float model the drop, the agreement and the correlation of the logits.
+
+    labels: integers [N].  float_model: the `nn.Module` that was compiled.  rate_samples: of how many samples the
+    firing rates are taken; 0 for none.  progress(done, total) counts the integer run.  Raises as `run` does.
+    """
+    checked = check_images(images, deployed.input_shape)
+    classes = types(deployed.graph)[deployed.graph.output].size
+    truth = check_labels(labels, len(checked), classes)
+    rates, parts = FiringRates(), list[RunResult]()
+    watched = checked[:rate_samples]
+    for part, chunk in slices(watched, slice_size(deployed.graph, "all")):
+        parts.append(deployed.run(chunk, backend, "all", **options))
+        rates.add(parts[-1])
+        if progress:
+            progress(part.stop, len(checked))
+    if len(watched) < len(checked):
+        tick = _tail_of(progress, len(watched), len(checked))
+        parts.append(deployed.run(checked[len(watched) :], backend, progress=tick, **options))
+    logits = np.concatenate([part.logits for part in parts])
+    real = None if float_model is None else _frontend().run_float(float_model, checked)
+    metrics = evaluate_logits(backend, logits, truth, real)
+    seconds = sum(part.seconds for part in parts)
+    return replace(metrics, firing_rate=rates.rates(), rate_samples=rates.samples, seconds=seconds)
+
+
+def _tail_of(progress: Progress | None, begun: int, total: int) -> Progress | None:
+    """Progress over all samples, from that of a run over the last ones, whatever it counts."""
+    if progress is None:
+        return None
+    return lambda done, of: progress(begun + done * (total - begun) // of, total)
+
+
+def slice_size(graph: Graph, probes: Probes) -> int:
+    """Samples whose probes fit MEMORY, at most SLICE."""
+    names = select_probes(probes, [node.name for node in graph.of("lif")])
+    sample = PROBE_BYTES * graph.steps * sum(types(graph)[name].size for name in names)
+    return max(1, min(SLICE, MEMORY // max(sample, 1)))
+
+
+Runner = Callable[[CompiledModel, object, Probes, dict[str, Any]], RunResult]
+
+
+def _runner(backend: str) -> Runner:
+    if backend not in _RUNNERS:
+        raise _unknown_backend(f"one of {', '.join(BACKENDS)}", repr(backend))
+    return _RUNNERS[backend]
+
+
+def _on_graph(backend: str) -> Runner:
+    """A backend that takes the quantized graph."""
+
+    def run(model: CompiledModel, images: object, probes: Probes, options: dict[str, Any]) -> RunResult:
+        module = import_module(f"neurodeploy.backends.{backend}")
+        result: RunResult = module.run(model.graph, images, probes, **options)
+        return result
+
+    return run
+
+
+def _on_lava(model: CompiledModel, images: object, probes: Probes, options: dict[str, Any]) -> RunResult:
+    from neurodeploy.backends.lava import backend
+
+    checked: NDArray[np.float32] = check_images(images, model.input_shape)
+    attention = options.pop("attention", "auto")
+    mapped = model._mapped if attention == "auto" else model.lower(attention)
+    return backend.run(mapped, checked, probes, **options)
+
+
+_RUNNERS: dict[str, Runner] = {"reference": _on_graph("reference"), "onnx": _on_graph("onnx"), "lava": _on_lava}
+
+
+def _unknown_backend(need: str, have: str) -> UsageError:
+    return UsageError(Finding("ND-C001", "backend", need, have, "neurodeploy doctor lists what works here"))
+
+
+def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The calibration images; what is wrong with them is said of them."""
+    try:
+        return check_images(images, shape)
+    except UsageError as error:
+        raise UsageError(replace(finding, layer="calibration") for finding in error.findings) from None
+
+
+def _frontend() -> Any:
+    """The module neurodeploy.frontend. Raises EnvironmentMissingError without torch."""
+    try:
+        return import_module("neurodeploy.frontend")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("neurodeploy"):
+            raise
+        finding = Finding("ND-C002", "", "torch, to read a model", str(error), "pip install 'neurodeploy[torch]'")
+        raise EnvironmentMissingError(finding) from error
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what had a part in the compilation; what is not installed is left out."""
+    return {package: found for package in VERSIONS if (found := installed(package))}
+
+
+def installed(package: str) -> str:
+    """The version of an installed package, "" for none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

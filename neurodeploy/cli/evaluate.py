@@ -1,0 +1,38 @@
+"""neurodeploy evaluate: accuracy, and what quantization costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurodeploy.cli import options
+from neurodeploy.cli.output import Output
+
+
+@options.command("evaluate")
+@options.artefact
+@options.images
+@click.option("--labels", type=click.Path(path_type=Path), help="Class numbers, .npy; else `labels` in the .npz file.")
+@options.limit
+@click.option("--model", help="The float model to compare with: package.module:factory or file.py:factory.")
+@options.weights
+@click.option("--backend", type=click.Choice(options.BACKENDS), default="onnx", show_default=True)
+@click.option("--rate-samples", type=click.IntRange(min=0), default=256, show_default=True, help="For firing rates.")
+def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, backend: str, **rest: Any) -> None:
+    """Accuracy of ARTEFACT on labelled images; with --model also the drop, the agreement and the correlation."""
+    from neurodeploy import api
+    from neurodeploy.cli.inputs import load_data, require_labels
+    from neurodeploy.report import text
+
+    deployed = api.load(artefact)
+    data = load_data(images, limit, rest["labels"])
+    labels = require_labels(data)
+    model = api.load_model(rest["model"], rest["weights"]) if rest["model"] else None
+    with output.progress(backend) as progress:
+        found = api.evaluate(
+            deployed, data.images, labels, model, backend, rate_samples=rest["rate_samples"], progress=progress
+        )
+    document = found.as_json()
+    output.result(document, text.evaluation_table(document), text.rates_table(document))

@@ -1,0 +1,58 @@
+"""What several commands share: --json, and the options for images, backends and probes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurodeploy.cli.output import Output
+from neurodeploy.errors import Finding, UsageError
+
+Function = Callable[..., Any]
+BACKENDS = ("reference", "onnx", "lava")
+
+artefact = click.argument("artefact", type=click.Path(path_type=Path), metavar="ARTEFACT")
+images = click.option(
+    "--images",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Images as the model takes them, float32 [N, C, H, W]: a .npy file, or `images` in a .npz file.",
+)
+limit = click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many images.")
+probes = click.option(
+    "--probes", "-p", multiple=True, help="LIF layer or pattern, can be repeated; `all`, or `none` (logits alone)."
+)
+weights = click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint; read, never executed.")
+timeout = click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for Lava.")
+
+
+def command(name: str, group: click.Group | None = None) -> Callable[[Function], click.Command]:
+    """A command with --json, whose function takes an `Output` first."""
+
+    def wrap(function: Function) -> click.Command:
+        @functools.wraps(function)
+        def run(as_json: bool, **options: Any) -> None:
+            function(Output(as_json), **options)
+
+        flagged = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(run)
+        return (group.command if group else click.command)(name)(flagged)
+
+    return wrap
+
+
+def chosen_probes(given: tuple[str, ...], default: str) -> Any:
+    """--probes as the library takes it."""
+    if not given:
+        return default
+    return given[0] if given in (("all",), ("none",)) else given
+
+
+def require_folder(path: Path) -> None:
+    """Refuse an output whose folder does not exist before the long work begins. Raises UsageError."""
+    if not path.absolute().parent.is_dir():
+        have = f"{path.absolute().parent} is no folder"
+        raise UsageError(Finding("ND-C003", "", "an output in a folder that exists", have, f"mkdir -p {path.parent}"))

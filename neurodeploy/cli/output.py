@@ -1,0 +1,73 @@
+"""Where a command's words go: its result to stdout, as tables or one JSON document; everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import click
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from neurodeploy.errors import NeurodeployError
+
+WIDE = 240  # columns where there is no terminal to fit
+
+
+def console(stream: IO[str]) -> Console:
+    """A console for a stream: no markup, and off a terminal no colour and no cut lines."""
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+
+
+class Output:
+    """The two streams of one command."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def result(self, document: dict[str, Any], *renderables: RenderableType) -> None:
+        """Print the result: the document with --json, else what renders it."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=2))
+            return
+        for renderable in renderables:
+            console(sys.stdout).print(renderable)
+
+    def note(self, text: str) -> None:
+        """Say something to the person, on stderr."""
+        click.echo(text, err=True)
+
+    def fail(self, document: dict[str, Any], error: NeurodeployError, *renderables: RenderableType) -> None:
+        """Print a result that is an error as well, and end the command with the error's exit code."""
+        self.result(document | error.as_json(), *renderables)
+        if not self.as_json:
+            show_error(error)
+        raise click.exceptions.Exit(int(error.exit_code))
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar on stderr while the body runs, on a terminal only; gives progress(done, total)."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        quiet = not sys.stderr.isatty()
+        with Progress(*columns, console=console(sys.stderr), disable=quiet, transient=True) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    @contextmanager
+    def stages(self) -> Iterator[Callable[[str], None]]:
+        """A line on stderr that names the stage, on a terminal only; gives progress(stage)."""
+        column, quiet = TextColumn("{task.description}"), not sys.stderr.isatty()
+        with Progress(column, console=console(sys.stderr), disable=quiet, transient=True) as bar:
+            task = bar.add_task("load", total=None)
+            yield lambda stage: bar.update(task, description=stage, refresh=True)
+
+
+def show_error(error: NeurodeployError) -> None:
+    """All findings of an error, on stderr."""
+    for finding in error.findings:
+        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+        click.echo(str(finding), err=True)

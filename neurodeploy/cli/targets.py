@@ -1,0 +1,48 @@
+"""neurodeploy targets: the chips that are known, and the check of a file for another one."""
+
+from __future__ import annotations
+
+import click
+
+from neurodeploy.cli import options
+from neurodeploy.cli.output import Output
+
+
+@click.group()
+def targets() -> None:
+    """Chips: list them, show every number with its source, check a file."""
+
+
+@options.command("list", targets)
+def list_(output: Output) -> None:
+    """The chips that come with neurodeploy."""
+    from neurodeploy.report import text
+    from neurodeploy.targets import available, load_target
+
+    found = [load_target(name) for name in available()]
+    document = {"targets": [{"name": t.name, "title": t.title, "profile": t.profile, "file": t.file} for t in found]}
+    rows = [tuple(entry.values()) for entry in document["targets"]]
+    output.result(document, text.table("Targets", ("name", "chip", "arithmetic", "file"), rows))
+
+
+@options.command("show", targets)
+@click.argument("name")
+def show(output: Output, name: str) -> None:
+    """Every number of a chip with unit, status and source."""
+    from neurodeploy.report import text
+    from neurodeploy.targets import load_target
+
+    document = load_target(name).as_json()
+    output.result(document, text.target_table(document))
+
+
+@options.command("check", targets)
+@click.argument("name", metavar="FILE")
+def check(output: Output, name: str) -> None:
+    """Check a target file; lists everything that is wrong in it."""
+    from neurodeploy.targets import load_target
+
+    target = load_target(name)
+    count = sum(map(len, target.facts.values()))
+    document = {"ok": True, "name": target.name, "file": target.file, "numbers": count}
+    output.result(document, f"{target.file}: {count} numbers, each with unit, source and status")

@@ -1,0 +1,1 @@
+"""What people read: documents of plain data, and tables of them."""

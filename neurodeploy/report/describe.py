@@ -1,0 +1,107 @@
+"""A network as a document of plain data: layers, bounds, choices, sizes. `--json` prints it, the tables show it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any
+
+from neurodeploy.errors import Finding, InvalidFileError
+from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph
+from neurodeploy.ir.proof import Bound
+from neurodeploy.ir.types import ValueType
+from neurodeploy.ir.verify import types
+
+
+def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
+    """The document of a quantized graph.
+
+    layers: in graph order, each with its op, type and source; a LIF has its number of neurons, a conv its weights and
+    the synapses that they are without sharing.  bounds: worst case and limit of every proven quantity.
+    """
+    known, held = types(graph), [bound_document(bound) for bound in bounds]
+    layers = [_layer(node, known) for node in graph.nodes]
+    return {
+        "name": graph.name,
+        "profile": graph.profile,
+        "target": graph.metadata.get("target", ""),
+        "steps": graph.steps,
+        "input": list(graph.of("encode")[0].integers("shape")),
+        "classes": known[graph.output].size,
+        "output_scale": graph.output_scale,
+        "neurons": sum(layer.get("neurons", 0) for layer in layers),
+        "weights": sum(layer.get("weights", 0) for layer in layers),
+        "synapses": sum(layer.get("synapses", 0) for layer in layers),
+        "layers": layers,
+        "bounds": held,
+        "choices": _parsed(graph, "quantization", []),
+        "versions": _parsed(graph, "versions", {}),
+    }
+
+
+def _parsed(graph: Graph, key: str, default: Any) -> Any:
+    """A JSON text of the metadata. Raises InvalidFileError: an artefact can be sealed and still hold nonsense."""
+    try:
+        return json.loads(graph.metadata.get(key, "null")) or default
+    except (ValueError, RecursionError) as error:
+        raise InvalidFileError(
+            Finding("ND-R001", key, "JSON in the metadata", str(error), "compile the model again")
+        ) from error
+
+
+def bound_document(bound: Bound) -> dict[str, Any]:
+    """One bound; `used` is the share of the limit that the worst case takes."""
+    top = bound.limit.magnitude
+    return {
+        "layer": bound.layer,
+        "quantity": bound.quantity,
+        "interval": [bound.interval.lo, bound.interval.hi],
+        "limit": [bound.limit.lo, bound.limit.hi],
+        "used": bound.interval.magnitude / top if top else 0.0,
+        "holds": bound.holds,
+    }
+
+
+def mapped_document(mapped: MappedGraph) -> dict[str, Any]:
+    """Neurons by kind, synapses with and without shared weights, and the depth in time steps of a mapped graph."""
+    neurons = Counter[str]()
+    for population in mapped.populations:
+        neurons[population.kind] += population.size
+    return {
+        "populations": len(mapped.populations),
+        "crossbars": len(mapped.crossbars),
+        "depth": mapped.depth,
+        "neurons": sum(count for kind, count in neurons.items() if kind != "source"),
+        "neurons_by_kind": dict(sorted(neurons.items())),
+        "weights": sum(_stored(crossbar) for crossbar in mapped.crossbars),
+        "synapses": sum(_synapses(crossbar, mapped) for crossbar in mapped.crossbars),
+    }
+
+
+def _layer(node: Node, known: Mapping[str, ValueType]) -> dict[str, Any]:
+    value = known[node.name]
+    layer: dict[str, Any] = {"name": node.name, "op": node.op, "type": str(value), "source": str(node.source)}
+    if node.op == "lif":
+        layer["neurons"] = value.size
+    if node.op == "conv":
+        weight = node.tensors["weight"]
+        layer["weights"] = int(weight.size)
+        layer["synapses"] = prod(value.shape[1:]) * int(weight.size)
+    return layer
+
+
+def _stored(crossbar: Crossbar) -> int:
+    weights = crossbar.weights
+    return weights.weight.size if isinstance(weights, ConvWeights) else weights.weights.size
+
+
+def _synapses(crossbar: Crossbar, mapped: MappedGraph) -> int:
+    """Synapses without weight sharing; a convolution has one a weight and output position."""
+    weights = crossbar.weights
+    if isinstance(weights, ConvWeights):
+        positions = mapped.by_name[crossbar.target].size // int(weights.weight.shape[0])
+        return positions * int(weights.weight.size)
+    return int(weights.weights.size)

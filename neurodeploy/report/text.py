@@ -1,0 +1,142 @@
+"""Documents as tables for a terminal; a table shows the same numbers as the document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+Document = Mapping[str, Any]
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Group:
+    """A titled table; a column whose header ends in "#" is aligned to the right. Columns without names have no header."""
+    named = any(column.rstrip("#").strip() for column in columns)
+    made = Table(header_style="bold", show_header=named)
+    for column in columns:
+        numeric = column.endswith("#")
+        made.add_column(column.rstrip("#").strip(), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(cell, row))
+    return Group(Text(title, style="bold"), made, *([Text(caption)] if caption else []))
+
+
+def cell(value: object) -> str:
+    """A value as text: thousands apart, floats to four digits, "-" for what is not known."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(cell, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {cell(entry)}" for key, entry in value.items())
+    return str(value)
+
+
+def percent(value: float | None, digits: int = 2) -> str | None:
+    """A percentage, or None for one that is not known."""
+    return None if value is None else f"{value:.{digits}f} %"
+
+
+def evaluation_table(document: Document, title: str = "Evaluation") -> Group:
+    """Accuracies, drop, agreement and correlation of an evaluation."""
+    error = document["drop_error"]
+    drop = document["drop"]
+    rows = [
+        ("samples", document["samples"]),
+        ("float accuracy", percent(document["float_accuracy"])),
+        ("integer accuracy", percent(document["integer_accuracy"])),
+        ("drop", None if drop is None else f"{drop:.2f} points" + ("" if error is None else f" +- {error:.2f}")),
+        ("same class", percent(document["agreement"])),
+        ("logit correlation", None if document["correlation"] is None else f"{document['correlation']:.5f}"),
+        ("backend", document["backend"]),
+        ("seconds", f"{document['seconds']:.2f}"),
+    ]
+    return table(title, ("", "#"), rows)
+
+
+def rates_table(document: Document) -> Group:
+    """Firing rate of each LIF."""
+    title = f"Spikes a neuron and step, first {document['rate_samples']} samples"
+    rows = [(name, f"{rate:.4f}") for name, rate in document["firing_rate"].items()]
+    return table(title, ("layer", "rate #"), rows)
+
+
+def comparison_table(document: Document, title: str = "Comparison") -> Group:
+    """What was compared, and whether it is equal."""
+    divergence = document["divergence"]
+    verdict = "equal" if document["equal"] else f"differ in the {divergence['quantity']} of {divergence['layer']}"
+    rows = [("result", verdict), ("backends", list(document["backends"])), ("samples", document["samples"])]
+    rows += [(f"{quantity} compared", count) for quantity, count in document["values"].items()]
+    rows += [(f"seconds, {backend}", f"{seconds:.2f}") for backend, seconds in document["seconds"].items()]
+    return table(title, ("", "#"), rows)
+
+
+def network_table(document: Document) -> Group:
+    """Size of a network, and of its lowering where the document has it."""
+    keys = ("name", "target", "profile", "steps", "input", "classes", "neurons", "weights", "synapses")
+    rows: list[tuple[str, object]] = [(key, document[key]) for key in keys]
+    mapped = document.get("mapped", {})
+    rows += [(f"mapped: {key.replace('_', ' ')}", value) for key, value in mapped.items()]
+    return table("Network", ("", "#"), rows)
+
+
+def layers_table(document: Document) -> Group:
+    """Every layer with its type and source."""
+    rows = [
+        (layer["name"], layer["op"], layer["type"], layer.get("neurons"), layer.get("weights"), layer["source"])
+        for layer in document["layers"]
+    ]
+    return table("Layers", ("layer", "op", "type", "neurons #", "weights #", "source"), rows)
+
+
+def bounds_table(document: Document) -> Group:
+    """Every proven bound: the worst case, the limit, and how much of it is used."""
+    rows = [
+        (
+            bound["layer"],
+            bound["quantity"],
+            "{}..{}".format(*bound["interval"]),
+            "{}..{}".format(*bound["limit"]),
+            percent(100 * bound["used"], 1),
+        )
+        for bound in document["bounds"]
+    ]
+    return table("Proven bounds", ("layer", "quantity", "worst case #", "limit #", "used #"), rows)
+
+
+def choices_table(document: Document) -> Group:
+    """What the quantizer chose for each layer."""
+    rows = [
+        (choice["layer"], choice.get("kind"), {k: v for k, v in choice.items() if k not in ("layer", "kind")})
+        for choice in document["choices"]
+    ]
+    return table("Choices of the quantizer", ("layer", "kind", "chosen"), rows)
+
+
+def target_table(document: Document) -> Group:
+    """Every number of a chip with unit, status and source."""
+    rows = [
+        (f"{group}.{key}", fact["value"], fact["unit"], fact["status"], fact["source"])
+        for group, facts in document["facts"].items()
+        for key, fact in facts.items()
+    ]
+    return table(document["title"], ("number", "value #", "unit", "status", "source"), rows)
+
+
+def run_table(document: Document, rows: int = 10) -> Group:
+    """The classes of the first samples of a run."""
+    shown = list(enumerate(document["classes"]))[:rows]
+    more = len(document["classes"]) - len(shown)
+    title = f"{document['backend']}: {document['samples']} samples, {document['seconds']:.2f} s"
+    cells = [(i, c, document["logits"][i][c]) for i, c in shown]
+    caption = f"and {more} more; --output writes all" if more else ""
+    return table(title, ("sample #", "class #", "logit #"), cells, caption)
