@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -24,7 +26,7 @@ Steps = NDArray[Any]
 
 MEMORY = 1 << 28  # bytes that the values of one slice may take together with their copies
 BYTES = 32  # of the largest value, an element: input, current, spikes and membranes of a LIF live at once
-LARGEST_BATCH = 64
+LARGEST_BATCH = 16  # larger slices leave the caches
 
 
 def run(
@@ -38,12 +40,13 @@ def run(
     """Run images float32 [N, C, H, W] through the artefact of a quantized graph.
 
     probes: the LIFs whose spikes and membranes are kept.  batch: samples at a time; by default as many as a bounded
-    memory holds.  progress(done, total) is called after each slice.  threads: of ONNX Runtime, 0 for one a core.
+    memory holds.  progress(done, total) is called after each slice.  threads: slices at a time, 0 for one a core;
+    ONNX Runtime itself runs single-threaded, which took half the CPU time of its own two threads.
     Raises UsageError for bad images or probes, EnvironmentMissingError without onnxruntime.
     """
     checked = check_images(images, graph.of("encode")[0].integers("shape"))
     names = select_probes(probes, [node.name for node in graph.of("lif")])
-    session = _session(graph, names, threads)
+    session = _session(graph, names)
     known, count = types(graph), len(checked)
     logits = np.zeros((count, *known[graph.output].shape), np.int64)
     kept: dict[str, Steps] = {
@@ -52,24 +55,25 @@ def run(
         for value, dtype in ((value_names(graph)[name], np.uint8), (membrane_name(name), np.int32))
     }
     start = time.perf_counter()
-    for part, chunk in slices(checked, batch or batch_size(graph)):
-        logits[part] = _run_slice(session, chunk, kept, part)
-        if progress:
-            progress(part.stop, count)
+    work = partial(_run_slice, session, kept, logits)
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+        for done in pool.map(work, slices(checked, batch or batch_size(graph))):
+            if progress:
+                progress(done, count)
     seconds = time.perf_counter() - start
     spikes = {name: kept[value_names(graph)[name]] for name in names}
     membrane = {name: kept[membrane_name(name)] for name in names}
     return RunResult("onnx", logits, graph.output_scale, spikes, membrane, seconds)
 
 
-def _run_slice(session: Any, images: Images, kept: dict[str, Steps], part: slice) -> NDArray[np.int64]:
-    """Run one slice, put what is probed where it belongs, and return the logits."""
-    logits, *probed = session.run([LOGITS, *kept], {IMAGES: images})
+def _run_slice(session: Any, kept: dict[str, Steps], logits: Steps, work: tuple[slice, Images]) -> int:
+    """Run one slice, put logits and what is probed where they belong; the samples that are done up to its end."""
+    part, images = work
+    logits[part], *probed = session.run([LOGITS, *kept], {IMAGES: images})
     for values, flat in zip(kept.values(), probed, strict=True):
         by_step = flat.reshape(values.shape[1], len(images), *values.shape[2:])
         values[part] = by_step.swapaxes(0, 1)
-    result: NDArray[np.int64] = logits
-    return result
+    return int(part.stop)
 
 
 def batch_size(graph: Graph) -> int:
@@ -79,11 +83,11 @@ def batch_size(graph: Graph) -> int:
 
 
 @lru_cache(maxsize=2)
-def _session(graph: Graph, probes: tuple[str, ...], threads: int) -> Any:
+def _session(graph: Graph, probes: tuple[str, ...]) -> Any:
     """A session over the artefact's bytes, which only get further outputs where something is probed."""
     runtime = _runtime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     data = serialise(graph)
     data = _with_outputs(data, graph, probes) if probes else data
