@@ -13,7 +13,7 @@ Document = Mapping[str, Any]
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Group:
-    """A titled table; a column whose header ends in "#" is aligned to the right. Columns without names have no header."""
+    """A titled table; a column whose header ends in "#" is aligned right; without any names there is no header."""
     named = any(column.rstrip("#").strip() for column in columns)
     made = Table(header_style="bold", show_header=named)
     for column in columns:
