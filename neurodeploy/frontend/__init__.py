@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from neurodeploy.frontend.checkpoint import load_checkpoint, load_into
+from neurodeploy.frontend.floats import run_float
+from neurodeploy.frontend.loader import load_model
 from neurodeploy.frontend.tracer import trace
 
-__all__ = ["trace"]
+__all__ = ["load_checkpoint", "load_into", "load_model", "run_float", "trace"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from neurodeploy.ir.graph import Source
 
-_FRAME = re.compile(r'File "([^"]+)", line (\d+), in ')
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in forward\b')  # helpers' frames stand there in torch 2.3 only
 _ROOT = "model"  # the name under which the tracer wraps the user's model
 _FOREIGN = ("/torch/", "/spikingjelly/", "/neurodeploy/frontend/")  # frames that are nobody's model
 
@@ -33,7 +33,7 @@ def module_path(meta: dict[str, Any]) -> str:
 
 
 def source_of(meta: dict[str, Any]) -> Source:
-    """The innermost line of the user's own code on the way to an FX node."""
+    """The innermost line of a forward of the user's own on the way to an FX node."""
     frames = _FRAME.findall(meta.get("stack_trace") or "")
     own = [frame for frame in frames if not any(part in frame[0] for part in _FOREIGN)]
     file, line = own[-1] if own else ("", "0")

@@ -49,7 +49,7 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     return run_passes(graph, (remove_dead, lambda g: named(g, model)))
 
 
-def _example(model: nn.Module, given: NDArray[Any] | torch.Tensor) -> torch.Tensor:
+def _example(model: nn.Module, given: Any) -> torch.Tensor:
     """The first sample, on the device and in the float type of the model. Raises UsageError."""
     have = f"{type(given).__name__} of shape {tuple(getattr(given, 'shape', ()))}"
     if not isinstance(given, (np.ndarray, torch.Tensor)) or given.ndim not in (_IMAGE, _EVENTS) or 0 in given.shape:

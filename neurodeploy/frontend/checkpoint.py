@@ -1,0 +1,116 @@
+"""Checkpoints: what training scripts save, unwrapped to a state dict, and loaded strictly."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from neurodeploy.errors import Finding, InvalidFileError
+from neurodeploy.frontend.archive import DamagedError, read_archive
+from neurodeploy.frontend.unpickle import ForbiddenError, Stored
+
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "module")
+PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+# Layers that the official models carry and never call (and batch norm's counter, which eval mode does not read).
+UNUSED = frozenset({"norm", "norm1", "norm2", "num_batches_tracked", "pos_embed", "qkv_mp", "res_lif"})
+_SAVE = "save it again with torch.save(model.state_dict(), path)"
+
+
+def load_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
+    """The state dict of a checkpoint, on the CPU; no code that the file holds is run.
+
+    Reads both formats of torch.save; unwraps {"model": ...}, {"state_dict": ...} and the like, and the prefix of
+    DataParallel. Raises InvalidFileError for a missing, damaged or hostile file, and for one without state dict.
+    """
+    file = Path(path)
+    try:
+        state = _state_dict(read_archive(file))
+        _check_tensors(file, state)
+        return _without_prefix({key: value.tensor() for key, value in state.items()})
+    except ForbiddenError as error:
+        have = f"it asks for {error.name}, which could run code"
+        raise _invalid(file, "ND-F103", "a checkpoint of tensors", have, _SAVE) from None
+    except OSError as error:
+        have = error.strerror or type(error).__name__
+        raise _invalid(file, "ND-F101", "a checkpoint file", have, "check the path") from None
+    except (DamagedError, pickle.UnpicklingError) as error:
+        raise _invalid(file, "ND-F102", "a checkpoint of torch.save", str(error), _SAVE) from None
+    except (AttributeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError) as error:
+        have = f"a damaged pickle ({type(error).__name__})"  # what a pickle machine raises on nonsense
+        raise _invalid(file, "ND-F102", "a checkpoint of torch.save", have, _SAVE) from None
+
+
+def load_into(model: nn.Module, path: str | PathLike[str]) -> tuple[str, ...]:
+    """Load a checkpoint into a model, all or nothing; return the keys of one side that no forward uses.
+
+    Raises InvalidFileError that names every missing, unexpected or wrongly shaped key, and weights with NaN.
+    """
+    state, expected = load_checkpoint(path), model.state_dict()
+    missing, unexpected = ([*(a.keys() - b.keys())] for a, b in ((expected, state), (state, expected)))
+    idle = [key for key in (*missing, *unexpected) if not UNUSED.isdisjoint(key.split("."))]
+    findings = [
+        *_key_findings(path, "every parameter of the model", "missing", set(missing) - set(idle)),
+        *_key_findings(path, "parameters of the model only", "unexpected", set(unexpected) - set(idle)),
+        *_value_findings(path, state, expected),
+    ]
+    if findings:
+        raise InvalidFileError(findings)
+    model.load_state_dict({key: value for key, value in state.items() if key in expected}, strict=False)
+    return tuple(sorted(idle))
+
+
+def _key_findings(path: str | PathLike[str], need: str, kind: str, keys: set[str]) -> Iterator[Finding]:
+    if keys:
+        have = f"{len(keys)} {kind}: {', '.join(sorted(keys))}"
+        mend = "load it into the model that it was trained with: same family, same depth and widths"
+        yield Finding("ND-F105", sorted(keys)[0], need, have, mend, str(path))
+
+
+def _value_findings(
+    path: str | PathLike[str], state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> Iterator[Finding]:
+    both = [key for key in expected if key in state]
+    shapes = {key: (tuple(state[key].shape), tuple(expected[key].shape)) for key in both}
+    wrong = [f"{key}: {have} for {need}" for key, (have, need) in shapes.items() if have != need]
+    if wrong:
+        mend = "build the model with the sizes that it was trained with"
+        yield Finding("ND-F106", "", "tensors of the model's shapes", "; ".join(wrong), mend, str(path))
+    broken = [key for key in both if not bool(torch.isfinite(state[key]).all())]
+    if broken:
+        have = f"NaN or infinity in {', '.join(broken)}"
+        yield Finding("ND-F107", broken[0], "finite weights", have, "use an earlier checkpoint", str(path))
+
+
+def _state_dict(loaded: Any) -> dict[Any, Any]:
+    """The innermost of the known wrappers, or nothing that is a state dict."""
+    while isinstance(loaded, dict):
+        inner = next((loaded[name] for name in WRAPPERS if isinstance(loaded.get(name), dict)), None)
+        if inner is None:
+            return loaded
+        loaded = inner
+    return {}
+
+
+def _check_tensors(file: Path, state: dict[Any, Any]) -> None:
+    """Raise InvalidFileError unless every item is a tensor under a name."""
+    other = [str(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Stored))]
+    if other or not state:
+        have = f"no tensors under {', '.join(other[:8])}" if other else "no tensors"
+        raise _invalid(file, "ND-F104", "a state dict: tensors by name", have, _SAVE)
+
+
+def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _invalid(file: Path, code: str, need: str, have: str, mend: str) -> InvalidFileError:
+    return InvalidFileError(Finding(code, "", need, have, mend, str(file)))
