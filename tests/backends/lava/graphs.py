@@ -25,6 +25,7 @@ from neurodeploy.ir.types import BINARY, BYTE, Interval
 
 Int = NDArray[np.int64]
 WIDE = Interval(-(1 << 20), 1 << 20)
+LEAKY = {"dv": 2048, "resets": True}
 
 
 @dataclass
@@ -64,73 +65,64 @@ def every_kind(seed: int, steps: int = 3) -> MappedGraph:
     """All kinds of populations and crossbars: strided, grouped and permuted convolutions, delays, sums, a maximum of
     two by ReLU, products, stateless LIFs, exponents, biases, views."""
     b = Builder(seed)
+    _convolutions(b)
+    _residual_and_maximum(b)
+    _attention(b)
+    views: dict[str, tuple[str, Views]] = {"two": ("two", (("permute", (1, 0)), ("reshape", (6, 3, 4))))}
+    return _graph(b, steps, views)
+
+
+def _convolutions(b: Builder) -> None:
     b.add("pixels", "source", (2, 5, 6), 0, interval=BYTE)
     bias = b.rng.integers(-4096, 4096, (4, 1, 1))
-    b.add("one", "lif", (4, 3, 4), 1, vth=2000, dv=2048, bias_mant=bias, bias_exp=3, resets=True, value="block.one_lif")
+    b.add("one", "lif", (4, 3, 4), 1, vth=2000, bias_mant=bias, bias_exp=3, value="block.one_lif", **LEAKY)
     conv = ConvWeights(b.weights(4, 2, 3, 2, low=-40, high=40), (2, 2), (1, 1), 1, (), ())
     b.convolve("pixels", "one", conv)
-    # A grouped convolution between other layouts: tokens x channels in, flat out.
+    # A grouped convolution between other layouts: through tokens, and tokens out.
     into: Views = (("reshape", (4, 12)), ("permute", (1, 0)), ("permute", (1, 0)), ("reshape", (4, 3, 4)))
     out: Views = (("reshape", (6, 12)), ("permute", (1, 0)))
-    b.add("two", "lif", (12, 6), 2, vth=60, dv=2048, bias_mant=np.int64(-11), bias_exp=6, resets=True, value="two")
+    b.add("two", "lif", (12, 6), 2, vth=60, bias_mant=np.int64(-11), bias_exp=6, value="two", **LEAKY)
     b.convolve("one", "two", ConvWeights(b.weights(6, 2, 3, 3), (1, 1), (1, 1), 2, into, out))
-    # Residual counts: the old spikes wait, a convolution takes the graded sum.
-    b.add("skip", "lif", (12, 6), 4, vth=100, dv=2048, resets=True, value="skip_lif")
+
+
+def _residual_and_maximum(b: Builder) -> None:
+    """Counts of old and new spikes, which a convolution takes; then a + relu(b - a) of its two halves."""
+    same = np.eye(72, dtype=np.int64)
+    b.add("skip", "lif", (12, 6), 4, vth=100, value="skip_lif", **LEAKY)
     b.connect("two", "skip", b.weights(72, 72, keep=0.3), delay=1)
     b.add("count", "sum", (12, 6), 7, interval=Interval(0, 2))
-    b.connect("two", "count", np.eye(72, dtype=np.int64), delay=4)
-    b.connect("skip", "count", np.eye(72, dtype=np.int64), delay=2)
-    # Maximum of the two halves: a + relu(b - a).
+    b.connect("two", "count", same, delay=4)
+    b.connect("skip", "count", same, delay=2)
     b.add("wide", "sum", (2, 36), 8)
-    b.convolve(
-        "count",
-        "wide",
-        ConvWeights(
-            b.weights(6, 6, 1, 1),
-            (1, 1),
-            (0, 0),
-            1,
-            (("permute", (1, 0)), ("reshape", (6, 3, 4))),
-            (("reshape", (2, 36)),),
-        ),
-    )
-    first, second = np.eye(72, dtype=np.int64)[:36], np.eye(72, dtype=np.int64)[36:]
+    into: Views = (("permute", (1, 0)), ("reshape", (6, 3, 4)))
+    b.convolve("count", "wide", ConvWeights(b.weights(6, 6, 1, 1), (1, 1), (0, 0), 1, into, (("reshape", (2, 36)),)))
     b.add("over", "relu", (36,), 9)
-    b.connect("wide", "over", second - first)
-    b.add(
-        "max",
-        "lif",
-        (36,),
-        10,
-        vth=50,
-        dv=2048,
-        bias_mant=b.rng.integers(-64, 64, 36),
-        bias_exp=7,
-        resets=True,
-        value="max_lif",
-    )
-    b.connect("wide", "max", first, delay=1)
-    b.connect("over", "max", np.eye(36, dtype=np.int64))
-    # Token mask: a stateless OR, broadcast, AND with spikes that waited.
+    b.connect("wide", "over", same[36:] - same[:36])
+    bias = b.rng.integers(-64, 64, 36)
+    b.add("max", "lif", (36,), 10, vth=50, bias_mant=bias, bias_exp=7, value="max_lif", **LEAKY)
+    b.connect("wide", "max", same[:36], delay=1)
+    b.connect("over", "max", same[:36, :36])
+
+
+def _attention(b: Builder) -> None:
+    """A token mask (OR, broadcast, AND with spikes that waited), then products of signed payloads, summed."""
+    same, tokens = np.eye(36, dtype=np.int64), np.eye(6, dtype=np.int64)
     b.add("mask", "lif", (6,), 11, dv=4095, value="mask_lif")
-    b.connect("max", "mask", np.kron(np.eye(6, dtype=np.int64), np.ones((1, 6), np.int64)))
+    b.connect("max", "mask", np.kron(tokens, np.ones((1, 6), np.int64)))
     b.add("gate", "lif", (36,), 12, vth=1, dv=4095)
-    b.connect("mask", "gate", np.kron(np.eye(6, dtype=np.int64), np.ones((6, 1), np.int64)))
-    b.connect("max", "gate", np.eye(36, dtype=np.int64), delay=1)
-    # Products of signed payloads, summed.
+    b.connect("mask", "gate", np.kron(tokens, np.ones((6, 1), np.int64)))
+    b.connect("max", "gate", same, delay=1)
     b.add("left", "sum", (36,), 13)
     b.connect("gate", "left", b.weights(36, 36, low=-2, high=2))
     b.add("right", "sum", (36,), 13)
     b.connect("max", "right", b.weights(36, 36, low=-2, high=2), delay=2)
     b.add("product", "product", (6, 6), 14)
-    b.connect("left", "product", np.eye(36, dtype=np.int64), port="a_in1")
-    b.connect("right", "product", np.eye(36, dtype=np.int64), port="a_in2")
-    b.add("attend", "lif", (6,), 15, vth=20, dv=2048, resets=True, value="attn_lif")
+    b.connect("left", "product", same, port="a_in1")
+    b.connect("right", "product", same, port="a_in2")
+    b.add("attend", "lif", (6,), 15, vth=20, value="attn_lif", **LEAKY)
     b.connect("product", "attend", b.weights(6, 36, low=-1, high=1))
     b.add("logits", "sum", (5,), 16)
     b.connect("attend", "logits", b.weights(5, 6), exponent=3)
-    views: dict[str, tuple[str, Views]] = {"two": ("two", (("permute", (1, 0)), ("reshape", (6, 3, 4))))}
-    return _graph(b, steps, views)
 
 
 def one_weight_kind(weight: int) -> MappedGraph:
@@ -172,13 +164,15 @@ def images_of(graph: MappedGraph, samples: int, seed: int = 0) -> NDArray[np.flo
 
 @dataclass
 class Expected:
+    """Logits [N, classes]; spikes and membranes [N, T, *shape] of the LIF values."""
+
     logits: Int
     spikes: dict[str, Int]
     membrane: dict[str, Int]
 
 
 def execute(graph: MappedGraph, images: NDArray[np.float32]) -> Expected:
-    """Spikes and membranes [N, T, *shape] of every LIF by the population's name, logits [N, classes]."""
+    """What the definition gives, sample by sample and step by step."""
     pixels = np.clip(np.rint(images / np.float32(graph.encoding.step)), 0, 255).astype(np.int64)
     lifs = [p for p in graph.populations if p.kind == "lif"]
     shape = len(images), graph.steps
@@ -209,7 +203,17 @@ def execute(graph: MappedGraph, images: NDArray[np.float32]) -> Expected:
                     "product": lambda: values["a_in1"] * values["a_in2"],  # noqa: B023
                 }[p.kind]()
         out.logits[sample] += sent[graph.output]
-    return out
+    return Expected(out.logits, _viewed(graph, out.spikes), _viewed(graph, out.membrane))
+
+
+def _viewed(graph: MappedGraph, arrays: dict[str, Int]) -> dict[str, Int]:
+    """The arrays of populations as those of the values that they compute."""
+    viewed = {}
+    for p in graph.populations:
+        if p.name in arrays and p.value:
+            views = graph.views.get(p.value, ("", ()))[1]
+            viewed[p.value] = np.array([[through(step, views) for step in sample] for sample in arrays[p.name]])
+    return viewed
 
 
 def fire(p: Population, activation: Int, old: Int) -> tuple[Int, Int]:
@@ -220,11 +224,10 @@ def fire(p: Population, activation: Int, old: Int) -> tuple[Int, Int]:
     spikes, after = [], []
     for a, v, mant in zip(activation.ravel().tolist(), old.ravel().tolist(), bias, strict=True):
         kept = abs(v) * (4096 - p.dv) // 4096
-        v = (kept if v >= 0 else -kept) + a * 64 + mant * 2**p.bias_exp
-        v = max(-(2**23 - 1), min(2**23 - 1, v))
-        fired = v > p.vth * 64
-        spikes.append(int(fired))
-        after.append(0 if fired else v)
+        new = (kept if v >= 0 else -kept) + a * 64 + mant * 2**p.bias_exp
+        new = max(-(2**23 - 1), min(2**23 - 1, new))
+        spikes.append(int(new > p.vth * 64))
+        after.append(0 if spikes[-1] else new)
     return np.array(spikes).reshape(p.shape), np.array(after).reshape(p.shape)
 
 
@@ -236,9 +239,10 @@ def dense(graph: MappedGraph, c: Crossbar) -> Int:
     if isinstance(w, SparseWeights):
         matrix[w.rows, w.cols] = w.weights * 2**w.exponent
         return matrix
-    cols = _through(np.arange(source.size).reshape(source.shape), w.in_views)
-    sizes = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(cols.shape[1:], w.padding, w.weight.shape[2:], w.stride)]
-    order = _through(np.arange(target.size).reshape(w.weight.shape[0], *sizes), w.out_views).ravel()
+    cols = through(np.arange(source.size).reshape(source.shape), w.in_views)
+    windows = zip(cols.shape[1:], w.padding, w.weight.shape[2:], w.stride, strict=True)
+    sizes = [(n + 2 * p - k) // s + 1 for n, p, k, s in windows]
+    order = through(np.arange(target.size).reshape(w.weight.shape[0], *sizes), w.out_views).ravel()
     per_group = w.weight.shape[0] // w.groups
     for row, result in enumerate(order):
         co, y, x = np.unravel_index(result, (w.weight.shape[0], *sizes))
@@ -250,7 +254,8 @@ def dense(graph: MappedGraph, c: Crossbar) -> Int:
     return matrix
 
 
-def _through(array: Int, views: Views) -> Int:
+def through(array: Int, views: Views) -> Int:
+    """An array through views, by their definition."""
     for kind, dims in views:
         array = array.reshape(dims) if kind == "reshape" else array.transpose(dims)
     return array

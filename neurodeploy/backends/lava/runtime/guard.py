@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import threading
-from multiprocessing import shared_memory
+from multiprocessing import current_process, shared_memory
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -31,8 +31,13 @@ def _die_with(main: int) -> None:
             os._exit(1)
 
 
-def name_segments(token: str) -> None:
-    """Start the names of shared memory segments with a token, so that they can be found after a kill."""
+def claim(token: str) -> None:
+    """Mark what Lava's runtime makes, so that it can be found after a kill.
+
+    Names of shared memory segments start with the token; sockets go to the working directory, the scratch folder
+    (by a relative path: an absolute one may exceed the 107 characters of a socket's address).
+    """
+    current_process()._config["tempdir"] = "."  # type: ignore[attr-defined]
     names = vars(shared_memory)
     if "_SHM_NAME_PREFIX" in names:
         names["_SHM_NAME_PREFIX"] = f"/{token}_"
@@ -45,16 +50,25 @@ def remove_segments(token: str) -> None:
         segment.unlink(missing_ok=True)
 
 
-def watch_owner(scratch: Path) -> None:
-    """End this process group, its segments and its scratch folder when the owner closes our stdin or is gone."""
-    threading.Thread(target=_watch, args=(os.getppid(), scratch), daemon=True).start()
+class Owner:
+    """The program that started this one, with a scratch folder and a pipe to our stdin that it never writes to.
 
+    When it is gone, a thread ends this process group, its shared memory and the scratch folder.
+    """
 
-def _watch(owner: int, scratch: Path) -> None:
-    while os.getppid() == owner:
-        ready, _, _ = select.select([0], [], [], POLL_SECONDS)
-        if ready and not os.read(0, 64):
-            break
-    remove_segments(scratch.name)
-    shutil.rmtree(scratch, ignore_errors=True)
-    os.killpg(os.getpgid(0), signal.SIGKILL)
+    def __init__(self, scratch: Path) -> None:
+        self._pid, self._scratch = os.getppid(), scratch
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def end_if_gone(self, wait: float = 0.0) -> None:
+        """End everything if the owner is gone, or goes within `wait` seconds."""
+        ready, _, _ = select.select([0], [], [], wait)
+        if not (ready and not os.read(0, 64)) and os.getppid() == self._pid:
+            return
+        remove_segments(self._scratch.name)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    def _watch(self) -> None:
+        while True:
+            self.end_if_gone(POLL_SECONDS)

@@ -27,6 +27,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     codes = {
         NetworkError: BAD_REQUEST, ImportError: NO_LAVA, MemoryError: OUT_OF_MEMORY, KeyboardInterrupt: INTERRUPTED
     }  # fmt: skip
+    owner = guard.Owner(options.scratch) if options.scratch else None
     try:
         _run(folder, options)
     except (Exception, KeyboardInterrupt) as error:
@@ -34,6 +35,9 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
             raise
         _say(f"error: {type(error).__name__}: {error}", sys.stderr)
         return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
+    finally:
+        if owner:
+            owner.end_if_gone()  # its thread may not have had the time
     return OK
 
 
@@ -53,8 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(folder: Path, options: argparse.Namespace) -> None:
     guard.guard_forks()
     if options.scratch:
-        guard.name_segments(options.scratch.name)
-        guard.watch_owner(options.scratch)
+        guard.claim(options.scratch.name)
     _check_lava()
     network = load(folder)
     probes = select(tuple(network.probes), options.probes)

@@ -1,0 +1,147 @@
+"""Where the Lava Python is looked for, what is said where there is none, and that set-up leaves nothing half made."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from neurodeploy.backends.lava import backend, environment
+from neurodeploy.errors import EnvironmentMissingError, LimitExceededError, UsageError
+from tests.backends.lava.graphs import every_kind, images_of
+
+FACTS = '{"version": "3.10.13", "lava": "0.10.0", "numpy": "1.26.4"}'
+
+
+def fake_python(path: Path, facts: str = FACTS) -> Path:
+    """A program that answers as a Python would."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{facts}'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place without any Lava: no variable, an empty cache, a project of its own."""
+    monkeypatch.delenv(environment.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "executable", str(fake_python(tmp_path / "bin" / "python", FACTS.replace("0.10.0", ""))))
+    project = tmp_path / "project" / "sub"
+    project.mkdir(parents=True)
+    (tmp_path / "project" / "pyproject.toml").touch()
+    monkeypatch.chdir(project)
+    return tmp_path
+
+
+def test_no_lava_is_one_clear_error(nowhere: Path) -> None:
+    graph = every_kind(0)
+    with pytest.raises(EnvironmentMissingError, match="neurodeploy lava setup") as caught:
+        backend.run(graph, images_of(graph, 1))
+    (finding,) = caught.value.findings
+    assert "it has no lava-nc" in finding.have
+    facts = environment.probe()
+    assert facts["found"] is False
+    assert "neurodeploy lava setup" in str(facts["mend"])
+
+
+def test_the_order_of_the_search(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = fake_python(nowhere / "cache" / "neurodeploy" / "lava" / "bin" / "python")
+    assert environment.find().python == cache
+    project = fake_python(nowhere / "project" / ".venv-lava" / "bin" / "python")
+    assert environment.find().python == project
+    own = fake_python(nowhere / "own" / "python")
+    monkeypatch.setattr(sys, "executable", str(own))
+    assert environment.find().python == own
+    named = fake_python(nowhere / "named" / "python")
+    monkeypatch.setenv(environment.VARIABLE, str(named))
+    assert environment.find().python == named
+    assert environment.probe()["lava"] == "0.10.0"
+
+
+def test_a_project_beyond_ours_is_not_searched(nowhere: Path) -> None:
+    fake_python(nowhere / ".venv-lava" / "bin" / "python")
+    with pytest.raises(EnvironmentMissingError):
+        environment.find()
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (FACTS.replace("3.10.13", "3.11.7"), "Python 3.11.7"),
+        (FACTS.replace("0.10.0", "0.9.0"), "lava-nc is 0.9.0"),
+        (FACTS.replace("0.10.0", ""), "no lava-nc"),
+        ("no json", "does not run"),
+    ],
+)
+def test_a_named_python_that_does_not_do_is_refused(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, facts: str, said: str
+) -> None:
+    fake_python(nowhere / "project" / ".venv-lava" / "bin" / "python")
+    monkeypatch.setenv(environment.VARIABLE, str(fake_python(nowhere / "named" / "python", facts)))
+    with pytest.raises(EnvironmentMissingError, match=said):
+        environment.find()
+    monkeypatch.setenv(environment.VARIABLE, str(nowhere / "gone"))
+    with pytest.raises(EnvironmentMissingError, match="does not exist"):
+        environment.find()
+
+
+def fake_uv(folder: Path, install: str) -> Path:
+    """A uv that makes an environment, and does `install` when it is asked to install."""
+    uv = folder / "uv"
+    uv.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = venv ]; then mkdir -p "$5/bin"; touch "$5/pyvenv.cfg"; '
+        f"printf '#!/bin/sh\\necho \\047{FACTS.replace('0.10.0', '')}\\047\\n' > \"$5/bin/python\"; "
+        'chmod +x "$5/bin/python"; exit 0; fi\n'
+        f"{install}\n"
+    )
+    uv.chmod(0o755)
+    return uv
+
+
+def test_set_up_makes_an_environment_once(nowhere: Path) -> None:
+    fake_uv(nowhere / "bin", f'printf "#!/bin/sh\\necho \\047{FACTS}\\047\\n" > "$5"'.replace('"3', '\\"3'))
+    uv = nowhere / "bin" / "uv"
+    uv.write_text(uv.read_text().split("fi\n")[0] + f"fi\ncat > \"$5\" <<'END'\n#!/bin/sh\necho '{FACTS}'\nEND\n")
+    lines: list[str] = []
+    made = environment.setup(progress=lines.append)
+    assert made.python == nowhere / "cache" / "neurodeploy" / "lava" / "bin" / "python"
+    assert len(lines) == 2
+    assert environment.find().python == made.python
+    uv.unlink()
+    assert environment.setup().python == made.python
+
+
+@pytest.mark.parametrize("install", ["echo 'no network' >&2; exit 1", "exit 0"])
+def test_a_set_up_that_fails_leaves_nothing(nowhere: Path, install: str) -> None:
+    fake_uv(nowhere / "bin", install)
+    with pytest.raises(LimitExceededError, match="no network" if "network" in install else "no lava-nc"):
+        environment.setup(nowhere / "made")
+    assert not (nowhere / "made").exists()
+
+
+def test_set_up_needs_uv_and_never_removes_what_is_no_environment(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(EnvironmentMissingError, match="pip install uv"):
+        environment.setup(nowhere / "made")
+    (nowhere / "mine").mkdir()
+    (nowhere / "mine" / "thesis.txt").touch()
+    with pytest.raises(UsageError, match="no virtual environment"):
+        environment.setup(nowhere / "mine")
+    assert (nowhere / "mine" / "thesis.txt").exists()
+
+
+def test_a_shim_that_fails_is_passed_over(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim = nowhere / "shims" / "python3.10"
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\necho 'pyenv: python3.10: command not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    real = fake_python(nowhere / "pyenv" / "versions" / "3.10.13" / "bin" / "python3.10")
+    monkeypatch.setenv("PATH", f"{shim.parent}{os.pathsep}/usr/bin-none")
+    monkeypatch.setenv("PYENV_ROOT", str(nowhere / "pyenv"))
+    assert environment._python_base() == str(real)
