@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ def _keys(split: Split) -> list[bytes]:
 
 def _split(pixels: NDArray[np.uint8], labels: NDArray[np.generic]) -> Split:
     """Pixels 0..255 of any layout with 784 a row to a `Split`."""
-    return Split(pixels.reshape(-1, 1, 28, 28).astype(np.float32) / 255, labels.astype(np.int64))
+    return Split(pixels.reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255), labels.astype(np.int64))
 
 
 def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
@@ -84,7 +85,7 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
         raise _bad_file(folder / name, "the file, or the same with .gz", "none")
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _bad_file(path, "a whole gzip file", str(error)) from error
     rank = raw[3] if len(raw) > 3 and raw[:3] == bytes([0, 0, IDX_UINT8]) else 0
     shape = tuple(np.frombuffer(raw[4 : 4 + 4 * rank], dtype=">u4").tolist())
