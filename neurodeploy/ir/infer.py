@@ -68,6 +68,7 @@ def conv_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueTyp
     """conv: [Ci, *S] -> [Co, *S']; a linear layer has no spatial axis or a 1x1 kernel."""
     (x,) = inputs
     weight, groups = node.tensors["weight"], node.integer("groups")
+    require(len(x.shape) > 0, "an axis of channels", "a scalar")
     require(weight.ndim == len(x.shape) + 1, f"a weight of rank {len(x.shape) + 1}", f"shape {weight.shape}")
     require(weight.size > 0, "at least one weight", f"shape {weight.shape}")
     require(groups > 0 and weight.shape[0] % groups == 0, "groups that divide the channels", groups)

@@ -57,8 +57,9 @@ def add(node: Node, a: Int64, b: Int64) -> Int64:
 
 
 def gate(node: Node, mask: Int64, spikes: Int64) -> Int64:
-    """mask AND spikes."""
-    return mask & spikes
+    """mask AND spikes; the mask may have fewer axes, which are those at the end."""
+    ones = (1,) * (spikes.ndim - mask.ndim)
+    return mask.reshape(len(mask), *ones, *mask.shape[1:]) & spikes
 
 
 def spike_matmul(node: Node, a: Int64, b: Int64) -> Int64:

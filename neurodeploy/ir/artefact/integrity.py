@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import onnx
 
 MAX_BYTES = 1 << 30  # of a file; protobuf itself ends at 2 GiB
-MAX_STRUCTURE = 16 << 20  # bytes outside the raw tensors: what a parser blows up into objects
+MAX_STRUCTURE = 4 << 20  # bytes besides tensors, which a parser blows up into objects; thousands of layers
 DIGEST_KEY = "neurodeploy.sha256"
 
 
@@ -60,30 +60,37 @@ def require_bounded(body: memoryview) -> None:
 
     Protobuf objects take up to a hundred times the bytes of their encoding; raw tensor data takes as much as it has.
     """
-    raw = sum(len(span) for span in _walk(body, (_GRAPH, _INITIALIZER, _RAW_DATA)))
-    if len(body) - raw > MAX_STRUCTURE:
-        raise Damaged(f"at most {MAX_STRUCTURE} bytes besides tensors", f"{len(body) - raw} bytes")
+    structure = 0
+    for size in _structure(body, (_GRAPH, _INITIALIZER, _RAW_DATA)):
+        structure += size
+        if structure > MAX_STRUCTURE:
+            raise Damaged(f"at most {MAX_STRUCTURE} bytes besides tensors", "more")
 
 
-def _walk(message: memoryview, path: tuple[int, ...]) -> Iterator[memoryview]:
-    """The spans of the length-delimited fields at a path of field numbers."""
-    for number, span in _fields(message):
-        if number == path[0]:
-            yield from _walk(span, path[1:]) if len(path) > 1 else (span,)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(field number, content) of every length-delimited field of an encoded protobuf message."""
+def _structure(message: memoryview, path: tuple[int, ...]) -> Iterator[int]:
+    """Sizes of the pieces of an encoded message, without the fields that lie at a path of field numbers."""
     place = 0
     while place < len(message):
+        start = place
         key, place = _varint(message, place)
-        wire = key & 7
-        size, place = _varint(message, place) if wire in (0, 2) else ({1: 8, 5: 4}.get(wire, -1), place)
-        if size < 0 or (wire == 2 and size > len(message) - place):
-            raise Damaged("a well-formed protobuf message", f"wire type {wire} at byte {place}")
-        if wire == 2:
-            yield key >> 3, message[place : place + size]
-        place += 0 if wire == 0 else size
+        length, place = _length(message, key & 7, place)
+        yield place - start
+        span = message[place : place + length]
+        place += length
+        if key >> 3 != path[0]:
+            yield length
+        elif len(path) > 1:
+            yield from _structure(span, path[1:])
+
+
+def _length(message: memoryview, wire: int, place: int) -> tuple[int, int]:
+    """Length of a field's content, and where it starts; a number counts as part of the key."""
+    if wire == 0:
+        return 0, _varint(message, place)[1]
+    length, place = _varint(message, place) if wire == 2 else ({1: 8, 5: 4}.get(wire, -1), place)
+    if not 0 <= length <= len(message) - place:
+        raise Damaged("a well-formed protobuf message", f"wire type {wire} at byte {place}")
+    return length, place
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:

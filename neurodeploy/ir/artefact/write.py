@@ -34,9 +34,17 @@ def to_bytes(graph: Graph, version: str) -> bytes:
     require_writable(graph)
     model = to_model(graph, version)
     if model.ByteSize() > integrity.MAX_BYTES:
-        need, have = f"at most {integrity.MAX_BYTES} bytes", f"{model.ByteSize()} bytes"
-        raise LimitExceededError(Finding("ND-A010", "", need, have, "a smaller network"))
-    return integrity.seal(model.SerializeToString(deterministic=True))
+        raise _too_large(f"at most {integrity.MAX_BYTES} bytes", f"{model.ByteSize()} bytes")
+    body = model.SerializeToString(deterministic=True)
+    try:
+        integrity.require_bounded(memoryview(body))
+    except integrity.Damaged as error:
+        raise _too_large(error.need, error.have) from error
+    return integrity.seal(body)
+
+
+def _too_large(need: str, have: str) -> LimitExceededError:
+    return LimitExceededError(Finding("ND-A010", "", need, have, "a smaller network"))
 
 
 def require_writable(graph: Graph) -> None:
