@@ -96,4 +96,4 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
 
 
 def _bad_file(path: Path, need: str, have: str) -> InvalidFileError:
-    return InvalidFileError(Finding("ND-E001", "", need, have, NEXT_FILES, str(path)))
+    return InvalidFileError(Finding("ND-D001", "", need, have, NEXT_FILES, str(path)))

@@ -65,5 +65,5 @@ def test_a_tenth_of_the_test_set_confirms_the_card(name: str) -> None:
 def test_a_sample_does_not_depend_on_its_batch(name: str) -> None:
     model, images = load(name), torch.from_numpy(digits().images[::625])
     alone = torch.cat([logits(model, image[None]) for image in images])
-    # float sums may be ordered otherwise in a batch; the batch coupling of the official code moves logits by 0.01 and more
+    # float sums may be ordered otherwise in a batch; the official batch coupling moves logits by 0.01 and more
     torch.testing.assert_close(logits(model, images), alone, rtol=0, atol=1e-4)

@@ -71,7 +71,7 @@ def test_spikformer_pools_behind_the_neuron() -> None:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> np.ndarray:
-    """Scaled attention of one step and sample, [N, C] each, head by head; channel c belongs to head c // (C / heads)."""
+    """Scaled attention of one step and sample, [N, C] each, head by head; channel c is of head c // (C / heads)."""
     width = q.shape[1] // heads
     q, k, v = (x.numpy().astype(np.int64) for x in (q, k, v))
     out = np.zeros(q.shape)
