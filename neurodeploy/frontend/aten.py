@@ -301,7 +301,7 @@ def _named(handler: Handler, *names: str) -> dict[str, Handler]:
 
 
 HANDLERS: Mapping[str, Handler] = {
-    **_named(_alias, "alias", "clone", "contiguous", "detach", "dropout", "dropout_", "feature_dropout"),
+    **_named(_alias, "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout"),
     **_named(_alias, "lift_fresh", "lift_fresh_copy", "to", "_to_copy", "positive"),
     **_named(_reshape, "_reshape_alias", "_unsafe_view", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze"),
     **_named(_reshape, "view", "view_as", "reshape_as"),
@@ -322,3 +322,5 @@ HANDLERS: Mapping[str, Handler] = {
     "neuron": _neuron,
     "getitem": _element,
 }  # fmt: skip
+_SHARING = (_alias, _reshape, _permute, _transpose, _repeat)  # their results may share memory with what they read
+VIEWS = frozenset(name for name, handler in HANDLERS.items() if handler in _SHARING)

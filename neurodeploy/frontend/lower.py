@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from neurodeploy.errors import Finding
-from neurodeploy.frontend.aten import HANDLERS, Call
+from neurodeploy.frontend.aten import HANDLERS, VIEWS, Call
 from neurodeploy.frontend.axes import Value
 from neurodeploy.frontend.builder import Builder
 from neurodeploy.frontend.export import Exported
@@ -62,7 +62,8 @@ class Lowering:
 
     def _lowered(self, node: fx.Node) -> Value | torch.Tensor | None:
         name, source = op_name(node), source_of(node.meta)
-        handler = HANDLERS.get(name)
+        in_place = name.endswith("_") and _may_be_written(node)
+        handler = HANDLERS.get(name.rstrip("_") if in_place else name)
         if handler is None:
             self._refuse(node, "ND-F004", name, "an op with a lowering", str(node.target))
             return None
@@ -77,6 +78,8 @@ class Lowering:
         except IllegalNode as error:
             self._refuse(node, "ND-F003", name, error.need, error.have)
             return None
+        if in_place:  # whoever reads the written tensor from now on reads the result
+            self._values[node.all_input_nodes[0]] = value
         return self._timed(node, value)
 
     def _timed(self, node: fx.Node, value: Value) -> Value | None:
@@ -125,8 +128,18 @@ class Lowering:
         return None
 
 
+def _may_be_written(node: fx.Node) -> bool:
+    """Whether nothing else shares the memory that an in-place op writes into: no view of it, nor it a view."""
+    written = node.args[0] if node.args else None
+    if not isinstance(written, fx.Node) or written.op != "call_function" or op_name(written) in VIEWS:
+        return False
+    return not any(op_name(user) in VIEWS for user in written.users if user is not node)
+
+
 def op_name(node: fx.Node) -> str:
     """The name of an FX node's op without name space and overload, e.g. `conv2d`."""
+    if node.op != "call_function":
+        return node.op
     if node.target is operator.getitem:
         return "getitem"
     schema = getattr(node.target, "_schema", None)

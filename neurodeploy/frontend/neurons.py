@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -130,17 +131,17 @@ def _value_problems(module: nn.Module) -> Iterator[tuple[str, str, str]]:
         yield ("one time constant for the layer", f"{weight.numel()} of them", "use a scalar parameter")
 
 
-def _neuron(module: nn.Module) -> Neuron:
+def _neuron(module: Any) -> Neuron:
+    """The parameters of a module that has no problems."""
     known = _known(module)
     kind = KINDS[known.__name__] if known else ""
-    parameters: dict[str, float] = {name: getattr(module, name) for name in ("v_threshold", "v_reset")}
     decay = 0.0
     if kind == "lif":
-        decay = 1.0 / float(module.tau)  # type: ignore[arg-type]
+        decay = 1.0 / float(module.tau)
     if kind == "plif":
-        decay = 1.0 / (1.0 + math.exp(-float(module.w)))  # type: ignore[arg-type]
+        decay = 1.0 / (1.0 + math.exp(-float(module.w.detach())))  # the layer learns w, tau = 1 / sigmoid(w)
     scaled = kind != "if" and bool(getattr(module, "decay_input", True))
-    return Neuron(decay, float(parameters["v_threshold"]) - float(parameters["v_reset"]), scaled)
+    return Neuron(decay, float(module.v_threshold) - float(module.v_reset), scaled)
 
 
 def place_of(path: str, parent: nn.Module) -> str:
