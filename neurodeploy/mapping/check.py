@@ -52,8 +52,8 @@ def _sparse_problems(weights: SparseWeights, source: Population, target: Populat
             yield f"{name} in 0..{size - 1}", f"{index.min()}..{index.max()}"
     if len(np.unique(weights.rows * source.size + weights.cols)) != count:
         yield "one synapse a pair of neurons", "a pair twice"
-    if count and np.abs(weights.weights).max() > 127:
-        yield "weights in -127..127", str(int(np.abs(weights.weights).max()))
+    if count and not (weights.weights.min() >= -128 and weights.weights.max() <= 127):
+        yield "weights in -128..127", f"{weights.weights.min()}..{weights.weights.max()}"
 
 
 def _conv_problems(crossbar: Crossbar, source: Population, target: Population) -> Iterator[Problem]:

@@ -108,8 +108,9 @@ def _conv(state: Lowering, node: Node) -> Drive:
     known, weight = types(state.graph)[node.name], node.tensors["weight"].astype(np.int64)
     index = state.network.index(signal)
     if weight.ndim == 2:
-        rows, cols = np.nonzero(weight)
-        synapses: SparseWeights | ConvWeights = SparseWeights(rows, index[cols], weight[rows, cols])
+        rows, taps = np.nonzero(weight)
+        cols = rows // (len(weight) // node.integer("groups")) * weight.shape[1] + taps
+        synapses: SparseWeights | ConvWeights = SparseWeights(rows, index[cols], weight[rows, taps])
     else:
         synapses = _planar(node, signal.views, tuple(index.shape), known.shape)
     return Drive(known.shape, known.range, (Synapses(signal.population, synapses),))

@@ -6,6 +6,9 @@ largest of the taps so far. Taps that lie in the padding have no synapses.
 
 from __future__ import annotations
 
+from itertools import product
+from math import prod
+
 import numpy as np
 
 from neurodeploy.ir.graph import Node
@@ -16,20 +19,17 @@ from neurodeploy.numerics import Int64
 
 
 def any_of_window(network: Network, node: Node, signal: Signal) -> Drive:
-    """The number of spikes in each window of [C, H, W]; a stateless LIF with vth = 0 makes it an OR."""
+    """The number of spikes in each window of [C, *S]; a stateless LIF with vth = 0 makes it an OR."""
     index = network.index(signal)
-    kernel = node.integers("kernel")
-    taps = [_taps(n, k, s, p) for n, k, s, p in _axes(node, index.shape[1:])]
-    out = positions((index.shape[0], *(len(t) for t in taps)))
+    taps = [_taps(*axis) for axis in _axes(node, index.shape[1:])]
+    out = positions((index.shape[0], *map(len, taps)))
     pairs = [
-        (out[:, i, j].reshape(-1), index[:, y, x].reshape(-1))
-        for i, ys in enumerate(taps[0])
-        for j, xs in enumerate(taps[1])
-        for y in ys
-        for x in xs
+        (out[(slice(None), *to)].reshape(-1), index[(slice(None), *at)].reshape(-1))
+        for to in np.ndindex(*out.shape[1:])
+        for at in product(*(taps[axis][i] for axis, i in enumerate(to)))
     ]
     rows, cols = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    count = Interval(0, kernel[0] * kernel[1])
+    count = Interval(0, prod(node.integers("kernel")))
     return Drive(tuple(out.shape), count, (Synapses(signal.population, sparse(rows, cols, 1)),))
 
 
