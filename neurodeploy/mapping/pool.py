@@ -24,7 +24,7 @@ def any_of_window(network: Network, node: Node, signal: Signal) -> Drive:
     taps = [_taps(*axis) for axis in _axes(node, index.shape[1:])]
     out = positions((index.shape[0], *map(len, taps)))
     pairs = [
-        (out[(slice(None), *to)].reshape(-1), index[(slice(None), *at)].reshape(-1))
+        (_column(out, to), _column(index, at))
         for to in np.ndindex(*out.shape[1:])
         for at in product(*(taps[axis][i] for axis, i in enumerate(to)))
     ]
@@ -42,6 +42,12 @@ def largest_of_window(network: Network, node: Node, signal: Signal) -> Drive:
         if axis > 1:
             signal = network.graded(f"{node.name}/axis{axis}", drive)
     return drive
+
+
+def _column(index: Int64, place: tuple[int, ...]) -> Int64:
+    """All channels at one position."""
+    key = (slice(None), *place)
+    return index[key].reshape(-1)
 
 
 def _axes(node: Node, spatial: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
