@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def largest_of_window(network: Network, node: Node, signal: Signal) -> Drive:
 
 def _column(index: Int64, place: tuple[int, ...]) -> Int64:
     """All channels at one position."""
-    key = (slice(None), *place)
+    key: tuple[Any, ...] = (slice(None), *place)
     return index[key].reshape(-1)
 
 
