@@ -51,7 +51,8 @@ def _graph_rules(graph: MappedGraph, known: int) -> Iterator[Rule]:
     yield Rule("ND-B102", "one source", len(sources) == 1, sources)
     yield Rule("ND-B103", "crossbars between populations", known == len(graph.crossbars), "an unknown name")
     yield Rule("ND-B104", "an output population", graph.output in graph.by_name, graph.output)
-    wiring = nx.DiGraph((c.source, c.target) for c in graph.crossbars)
+    wiring = nx.DiGraph()
+    wiring.add_edges_from((c.source, c.target) for c in graph.crossbars)
     yield Rule("ND-B105", "no cycle", nx.is_directed_acyclic_graph(wiring), "a cycle")
     lost = [name for name, (population, _) in graph.views.items() if population not in graph.by_name]
     yield Rule("ND-B106", "views of populations", not lost, lost)

@@ -41,17 +41,17 @@ def run(lava: LavaNetwork, recorder: Recorder, progress: Progress) -> None:
         done.set()
         hard_stop(start)
     for index in range(lava.total_steps):
-        now = {name: values[..., index] for name, values in sent.items()}
-        recorder.record(index, now, {name: values[index] for name, values in membranes.items()})
+        recorder.record(index, {name: values[..., index] for name, values in sent.items()}, membranes[index])
 
 
-def _steps(lava: LavaNetwork, recorder: Recorder, progress: Progress, start: Any) -> dict[str, list[NDArray[np.int32]]]:
-    membranes: dict[str, list[NDArray[np.int32]]] = {name: [] for name in recorder.lifs}
+def _steps(lava: LavaNetwork, recorder: Recorder, progress: Progress, start: Any) -> list[dict[str, NDArray[np.int32]]]:
+    """Run step by step; the membranes of the LIFs that are in a sample, for each step."""
+    membranes = []
     progress(0, lava.total_steps)
     for step in range(lava.total_steps):
         start.run(condition=RunSteps(num_steps=1), run_cfg=None)
-        for name, values in membranes.items():
-            values.append(lava.processes[name].v.get().astype(np.int32))
+        due = [name for name in recorder.due(step) if name in recorder.lifs]
+        membranes.append({name: lava.processes[name].v.get().astype(np.int32) for name in due})
         progress(step + 1, lava.total_steps)
     return membranes
 

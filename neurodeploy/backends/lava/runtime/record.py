@@ -49,12 +49,15 @@ class Recorder:
         self._membrane = {name: np.zeros(shapes[name], np.int32) for name in self.lifs}
         self._count = count
 
+    def due(self, index: int) -> tuple[str, ...]:
+        """The recorded populations that are in a sample at a time index from 0."""
+        depths = {name: self.network.populations[name].depth for name in self.populations}
+        return tuple(name for name, depth in depths.items() if 0 <= index - depth < self._count)
+
     def record(self, index: int, sent: Arrays, membrane: Arrays) -> None:
         """Take what each population sent, and each LIF's membrane, at a time index from 0."""
-        for name in self.populations:
+        for name in self.due(index):
             at = index - self.network.populations[name].depth
-            if not 0 <= at < self._count:
-                continue
             if name == self.network.output:
                 self._sum[at // self.network.steps] += sent[name].astype(np.int64)
             if name in self.lifs:
