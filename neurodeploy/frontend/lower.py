@@ -42,7 +42,7 @@ class Lowering:
         self.build = Builder()
         self.findings: list[Finding] = []
         self._values: dict[fx.Node, Value | torch.Tensor | None] = {}
-        self._calls: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
 
     def run(self) -> str | None:
         """Lower everything; the name of the output value, or None where findings stand in the way."""
@@ -68,10 +68,10 @@ class Lowering:
             self._refuse(node, "ND-F004", name, "an op with a lowering", str(node.target))
             return None
         arguments = {key: self._resolved(value) for key, value in bound(node).items()}
-        if any(isinstance(value, fx.Node) for value in arguments.values()):
-            return None  # what it reads has a finding already
         if name == "neuron":
             self._count(arguments["path"], node)
+        if any(isinstance(value, fx.Node) for value in arguments.values()):
+            return None  # what it reads has a finding already
         call = Call(arguments, shape_of(node), self.steps or 1, self.neurons, self.build, source)
         try:
             value = handler(call)
@@ -100,8 +100,8 @@ class Lowering:
         return argument if value is None else value
 
     def _count(self, path: str, node: fx.Node) -> None:
-        self._calls[path] += 1
-        if self._calls[path] == 2:
+        self.calls[path] += 1
+        if self.calls[path] == 2:
             need, have = "a neuron of its own at each place", f"{path} called again: its membrane would run on"
             where = source_of(node.meta)
             mend = "give each place its own neuron module, or the same parameters in two modules"

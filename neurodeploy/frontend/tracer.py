@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,20 +34,22 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
     example = _example(model, example_input)
     readings = read_neurons(model)
-    findings = [*_training(model), *_root(model), *(f for r in readings.values() for f in r.findings)]
+    findings = [*_training(model), *_root(model)]
     try:
         with swapped(model) as root:
             exported = export(root, example)
     except UnsupportedModelError as error:
+        findings += (finding for reading in readings.values() for finding in reading.findings)
         raise UnsupportedModelError(findings or error.findings) from None
     lowering = Lowering(exported, readings, int(example.shape[1]) if example.ndim == _EVENTS else None)
     output = lowering.run()
+    findings += (f for path, reading in readings.items() if path in lowering.calls for f in reading.findings)
     findings += lowering.findings
     if findings or output is None:
         raise UnsupportedModelError(findings)
     nodes = topological(ordered(lowering.build))
     graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output)
-    return run_passes(graph, (remove_dead, lambda g: named(g, model)))
+    return run_passes(graph, (remove_dead, partial(named, model=model)))
 
 
 def _example(model: nn.Module, given: Any) -> torch.Tensor:

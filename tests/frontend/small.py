@@ -43,7 +43,7 @@ def tiny_spikformer() -> nn.Module:
 
 
 class Net(nn.Module):
-    """An image through one convolution and a neuron; `body` gets spikes [T, B, 4, 4, 4], and its sums reach the head."""
+    """An image through one convolution and a neuron; `body` gets spikes [T, B, 4, 4, 4]."""
 
     def __init__(self, neuron: nn.Module | None = None) -> None:
         super().__init__()
