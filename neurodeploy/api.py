@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.backends.result import Probes, RunResult, select_probes
 from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
-from neurodeploy.evaluate import (
+from neurodeploy.evaluation import (
     Comparison,
     Evaluation,
     FiringRates,

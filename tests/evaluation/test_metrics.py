@@ -7,8 +7,8 @@ import pytest
 
 from neurodeploy.backends.result import RunResult
 from neurodeploy.errors import UsageError
-from neurodeploy.evaluate import FiringRates, check_labels, evaluate_logits
-from neurodeploy.evaluate.metrics import paired_error, pearson
+from neurodeploy.evaluation import FiringRates, check_labels, evaluate_logits
+from neurodeploy.evaluation.metrics import paired_error, pearson
 
 LABELS = np.array([0, 1, 1, 0])
 FLOAT = np.array([[2.0, 1], [0, 3], [1, 4], [5, 0]])

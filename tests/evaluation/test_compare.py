@@ -12,7 +12,7 @@ import pytest
 from neurodeploy.backends.reference import run
 from neurodeploy.backends.result import RunResult
 from neurodeploy.errors import BackendsDifferError, ExitCode
-from neurodeploy.evaluate import Comparison, compare_runs, joined
+from neurodeploy.evaluation import Comparison, compare_runs, joined
 from neurodeploy.ir.graph import Graph
 from neurodeploy.quantize import quantize
 from tests.traced_graphs import qkformer

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import Finding, UsageError
-from neurodeploy.evaluate.compare import Run
+from neurodeploy.evaluation.compare import Run
 
 Labels = NDArray[np.int64]
 PERCENT = 100.0
