@@ -1,0 +1,88 @@
+"""Models by name: what a name may be, and what each wrong one is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from neurodeploy.errors import InvalidFileError, NeurodeployError, UsageError
+from neurodeploy.frontend import load_model
+
+FILE = """
+import torch
+from sibling import CLASSES
+
+def model(outputs=CLASSES):
+    return torch.nn.Linear(4, outputs)
+
+def needs(depth, *, width): ...
+def fails(): raise ValueError("first\\nno such depth")
+def none(): ...
+ready = model(2).train()
+number = 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "sibling.py").write_text("CLASSES = 7\n", encoding="utf-8")
+    (tmp_path / "mine.py").write_text(FILE, encoding="utf-8")
+    return tmp_path / "mine.py"
+
+
+def test_module_and_file(file: Path) -> None:
+    path = list(sys.path)
+    assert load_model(f"{file}:model").out_features == 7
+    assert type(load_model("neurodeploy.models:qkformer_mnist")).__name__ == "QKFormer"
+    assert sys.path == path
+    assert not load_model(f"{file}:ready").training
+
+
+def test_module_in_the_current_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    assert load_model("mine:model").out_features == 7
+
+
+def test_weights(file: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.pth"
+    torch.save({"weight": torch.full((7, 4), 2.0), "bias": torch.zeros(7)}, weights)
+    assert bool((load_model(f"{file}:model", weights).weight == 2).all())
+    torch.save({"weight": torch.zeros(3)}, weights)
+    with pytest.raises(InvalidFileError):
+        load_model(f"{file}:model", weights)
+
+
+@pytest.mark.parametrize(
+    ("spec", "have"),
+    [
+        ("{file}:needs", "it needs depth, width"),
+        ("{file}:fails", "ValueError: no such depth"),
+        ("{file}:none", "NoneType"),
+        ("{file}:number", "int"),
+        ("{file}:other", "there are fails, model, needs, none"),
+        ("no.such.module:model", "No module named 'no'"),
+        ("model", "'model'"),
+        (":model", "':model'"),
+        ("neurodeploy.models:", "'neurodeploy.models:'"),
+    ],
+)
+def test_wrong_names(file: Path, spec: str, have: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_model(spec.format(file=file))
+    (finding,) = caught.value.findings
+    assert finding.code == "ND-F202"
+    assert have in finding.have
+
+
+def test_missing_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFileError, match="no such file"):
+        load_model(f"{tmp_path}/none.py:model")
+    (tmp_path / "broken.py").write_text("def model(:\n", encoding="utf-8")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    for name in ("broken", "leaves"):
+        with pytest.raises(NeurodeployError) as caught:
+            load_model(f"{tmp_path}/{name}.py:model")
+        assert caught.value.findings[0].need == "a module that can be imported"
