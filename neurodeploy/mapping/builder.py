@@ -69,10 +69,11 @@ class Network:
         ports: tuple[Port, ...] = ("a_in",) if len(drives) == 1 else ("a_in1", "a_in2")
         parts = [(port, part) for port, drive in zip(ports, drives, strict=True) for part in drive.parts]
         depth = 1 + max(self.populations[part.source].depth for _, part in parts)
-        self.populations[population.name] = replace(population, depth=depth)
+        shape = population.shape or (1,)  # a population has at least one axis
+        self.populations[population.name] = replace(population, depth=depth, shape=shape)
         for port, part in parts:
             self._connect(part, population.name, port, depth - 1 - self.populations[part.source].depth)
-        return Signal(population.name)
+        return Signal(population.name, () if population.shape else (("reshape", ()),))
 
     def _connect(self, part: Synapses, target: str, port: Port, wait: int) -> None:
         longest = self.profile.delay_max if isinstance(part.weights, SparseWeights) else 0

@@ -48,7 +48,7 @@ def largest_of_window(network: Network, node: Node, signal: Signal) -> Drive:
 def _column(index: Int64, place: tuple[int, ...]) -> Int64:
     """All channels at one position."""
     key: tuple[Any, ...] = (slice(None), *place)
-    return index[key].reshape(-1)
+    return np.asarray(index[key]).reshape(-1)
 
 
 def _axes(node: Node, spatial: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
