@@ -57,7 +57,7 @@ class Owner:
     """
 
     def __init__(self, scratch: Path) -> None:
-        self._pid, self._scratch = os.getppid(), scratch
+        self._pid, self._scratch, self._ending = os.getppid(), scratch, threading.Lock()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def end_if_gone(self, wait: float = 0.0) -> None:
@@ -65,9 +65,10 @@ class Owner:
         ready, _, _ = select.select([0], [], [], wait)
         if not (ready and not os.read(0, 64)) and os.getppid() == self._pid:
             return
-        remove_segments(self._scratch.name)
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
+        with self._ending:  # the main thread and ours may both come here; the second would kill the first half-way
+            remove_segments(self._scratch.name)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            os.killpg(os.getpgid(0), signal.SIGKILL)
 
     def _watch(self) -> None:
         while True:
