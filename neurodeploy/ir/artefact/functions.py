@@ -261,11 +261,22 @@ def _drop_empty(message: Message) -> None:
     for field, value in message.ListFields():
         if value == "":
             message.ClearField(field.name)
-        for child in _children(value):
+        for child in children(value):
             _drop_empty(child)
 
 
-def _children(value: object) -> Iterator[Message]:
+def is_text(message: Message) -> bool:
+    """Whether every string of a message is UTF-8: protobuf hands others over as bytes."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING and any(isinstance(v, bytes) for v in (value, *value)):
+            return False
+        if not all(map(is_text, children(value))):
+            return False
+    return True
+
+
+def children(value: object) -> Iterator[Message]:
+    """The messages in the value of a field."""
     if isinstance(value, Message):
         yield value
     elif not isinstance(value, str | bytes | int | float):

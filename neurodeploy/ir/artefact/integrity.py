@@ -14,6 +14,7 @@ import onnx
 
 MAX_BYTES = 1 << 30  # of a file; protobuf itself ends at 2 GiB
 MAX_STRUCTURE = 4 << 20  # bytes besides tensors, which a parser blows up into objects; thousands of layers
+FIELD = 64  # bytes that a parser takes for a field, at least, whatever its content
 DIGEST_KEY = "neurodeploy.sha256"
 
 
@@ -74,7 +75,7 @@ def _structure(message: memoryview, path: tuple[int, ...]) -> Iterator[int]:
         start = place
         key, place = _varint(message, place)
         length, place = _length(message, key & 7, place)
-        yield place - start
+        yield place - start + FIELD
         span = message[place : place + length]
         place += length
         if key >> 3 != path[0]:

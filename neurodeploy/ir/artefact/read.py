@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from neurodeploy.errors import Finding, InvalidFileError, NeurodeployError
 from neurodeploy.ir.artefact import codec, integrity
-from neurodeploy.ir.artefact.functions import DOMAIN, op_names
+from neurodeploy.ir.artefact.functions import DOMAIN, is_text, op_names
 from neurodeploy.ir.artefact.integrity import Damaged
 from neurodeploy.ir.artefact.write import FORMAT, IMAGES, OWN, SOURCE_FIELDS, require_writable, to_model
 from neurodeploy.ir.graph import Attribute, Graph, Node, Source, Stage, Tensor
@@ -31,12 +31,11 @@ def from_bytes(data: bytes, source: str = "") -> Graph:
     except Damaged as error:
         raise _invalid(_DAMAGED, error.need, error.have, source) from error
     model = _parse(body, source)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    _require_format(metadata, source)
     try:
-        metadata = {entry.key: entry.value for entry in model.metadata_props}
-        _require_format(metadata, source)
-        version = model.producer_version
         graph = _graph(model, metadata)
-    except (Damaged, ValueError, LookupError, TypeError) as error:
+    except (Damaged, ValueError, LookupError) as error:
         raise _invalid(_FOREIGN, "what neurodeploy writes", str(error), source) from error
     try:
         require_writable(graph)
@@ -44,7 +43,7 @@ def from_bytes(data: bytes, source: str = "") -> Graph:
         first = error.findings[0]
         layer = f"{first.layer}: " if first.layer else ""
         raise _invalid(_ILLEGAL, layer + first.need, first.have, source) from error
-    if to_model(graph, version).SerializeToString(deterministic=True) != body:
+    if to_model(graph, model.producer_version).SerializeToString(deterministic=True) != body:
         raise _invalid(_FOREIGN, "what neurodeploy writes for this graph", "other bytes around it", source)
     return graph
 
@@ -62,6 +61,8 @@ def _parse(body: memoryview, source: str) -> onnx.ModelProto:
         raise _invalid(_STRUCTURE, error.need, error.have, source) from error
     except DecodeError as error:
         raise _invalid(_STRUCTURE, "a well-formed ONNX model", "one that does not parse", source) from error
+    if not is_text(model):
+        raise _invalid(_STRUCTURE, "names in UTF-8", "other bytes", source)
     return model
 
 

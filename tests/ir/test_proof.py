@@ -1,0 +1,98 @@
+"""The interval proof: bounds are reached by worst-case inputs, and never left by any."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from neurodeploy.errors import DoesNotFitError
+from neurodeploy.ir.infer import conv_sums
+from neurodeploy.ir.proof import membrane, prove, require_proof
+from neurodeploy.ir.types import Interval, ValueType
+from neurodeploy.numerics import LOIHI_LAVA, lif_step
+from tests.ir.graphs import conv, encode, lif, quantized, small
+
+
+@pytest.mark.parametrize("axon", [Interval(0, 1), Interval(-3, 2), Interval(0, 255), Interval(-128, 127)])
+@pytest.mark.parametrize("seed", range(5))
+def test_conv_interval_is_exactly_what_inputs_reach(axon: Interval, seed: int) -> None:
+    weight = np.random.default_rng(seed).integers(-128, 128, (3, 2, 2, 2))
+    corners = np.array(list(product((axon.lo, axon.hi), repeat=8)))
+    sums = corners @ weight.reshape(3, -1).T
+    assert conv_sums(weight, axon) == Interval(int(sums.min()), int(sums.max()))
+
+
+def membranes(currents: np.ndarray, bias: int, vth: int, dv: int) -> np.ndarray:
+    """Membranes before the fire rule of every row of currents [rows, T], by the written step without its clip."""
+    v, seen = np.zeros(len(currents), np.int64), []
+    for u in currents.T:
+        kept = np.trunc(v * (4096 - dv) / 4096).astype(np.int64)
+        seen.append(kept + (u << 6) + bias)
+        _, v = lif_step(u, v, np.int64(bias), vth, dv)
+    return np.stack(seen)
+
+
+@pytest.mark.parametrize("dv", [0, 1, 1000, 2048, 4095])
+@pytest.mark.parametrize(("vth", "bias"), [(0, 0), (1, -40), (3, 17), (50, 5)])
+def test_no_input_leaves_the_membrane_interval(dv: int, vth: int, bias: int) -> None:
+    span, steps = Interval(-2, 3), 4
+    currents = np.array(list(product(range(span.lo, span.hi + 1), repeat=steps)))
+    node = lif("lif", "x", [bias], vth=vth, dv=dv)
+    bound = membrane(node, ValueType((1,), span), steps, LOIHI_LAVA)
+    seen = membranes(currents, bias, vth, dv)
+    assert bound.lo == seen.min()
+    assert bound.hi >= seen.max()
+
+
+@pytest.mark.parametrize("dv", [0, 1, 1000, 2048, 4095])
+@pytest.mark.parametrize("exponent", [0, 3])
+def test_membrane_interval_is_reached_below_threshold(dv: int, exponent: int) -> None:
+    span, steps = Interval(-700, 900), 6
+    node = lif("lif", "x", [-5], vth=1 << 16, dv=dv, weight_exp=exponent)
+    worst = np.array([[span.lo] * steps, [span.hi] * steps]) << exponent
+    seen = membranes(worst, -5, 1 << 16, dv)
+    assert membrane(node, ValueType((1,), span), steps, LOIHI_LAVA) == Interval(int(seen.min()), int(seen.max()))
+
+
+def test_small_graph_is_proven() -> None:
+    bounds = require_proof(small())
+    quantities = {(bound.layer, bound.quantity) for bound in bounds}
+    assert {("block.conv", "weight"), ("block.lif", "membrane"), ("logits", "payload")} <= quantities
+
+
+LIMITS = {
+    "activation": ({"weight_exp": 10}, [[[0]]]),
+    "threshold": ({"vth": 1 << 17}, [[[0]]]),
+    "bias mantissa": ({}, [[[4096]]]),
+    "bias exponent": ({"bias_exp": 8}, [[[0]]]),
+    "membrane": ({"vth": 100_000, "bias_exp": 7, "weight_exp": 7, "dv": 0}, [[[4095]]]),
+}
+
+
+@pytest.mark.parametrize("quantity", LIMITS)
+def test_each_limit_is_named_when_it_is_left(quantity: str) -> None:
+    own, bias = LIMITS[quantity]
+    graph = quantized(encode(), conv("conv", "pixels", [[[[60]]]]), lif("lif", "conv", bias, **own))
+    failed = {bound.quantity for bound in prove(replace(graph, steps=3)) if not bound.holds}
+    assert quantity in failed
+    with pytest.raises(DoesNotFitError, match=f"(?s)ND-P001 lif.*{quantity} in "):
+        require_proof(replace(graph, steps=3))
+
+
+def test_limits_hold_up_to_their_last_value() -> None:
+    top = {"vth": (1 << 17) - 1, "bias_exp": 7}
+    graph = quantized(encode(hi=255), conv("conv", "pixels", [[[[127]]]]), lif("lif", "conv", [[[4095]]], **top))
+    assert all(bound.holds for bound in prove(graph))
+    beyond = {"vth": 1 << 17, "bias_exp": 8}
+    other = quantized(*graph.nodes[:2], lif("lif", "conv", [[[4096]]], **beyond))
+    failed = [bound.quantity for bound in prove(other) if not bound.holds]
+    assert failed == ["threshold", "bias mantissa", "bias exponent"]
+
+
+def test_payload_into_a_convolution_has_eight_bits() -> None:
+    wide = conv("wide", "pixels", [[[[20]]]])
+    graph = quantized(encode(), wide, conv("next", "wide", [[[[1]]]]))
+    assert [(b.layer, b.quantity) for b in prove(graph) if not b.holds] == [("next", "input payload")]
