@@ -9,6 +9,7 @@ build/demo/report.json. The exit code is not 0 where anything differs.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -173,6 +174,7 @@ def in_parallel(limit: int, simulated: int, out: Path) -> int:
 @click.option("--only", type=click.Choice(MODELS), hidden=True)
 def main(limit: int, simulated: int, out: Path, only: str | None) -> None:
     """Compile, evaluate, compare, simulate and export both shipped networks."""
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     out.mkdir(parents=True, exist_ok=True)
     if only:
         data = Split(*(some(array, limit) for array in digits()))

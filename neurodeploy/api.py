@@ -51,6 +51,7 @@ BACKENDS = ("reference", "onnx", "lava")
 SLICE = 64  # samples that are compared at a time
 MEMORY = 1 << 29  # bytes that the probes of one backend may take in a slice
 PROBE_BYTES = 5  # a spike (uint8) and a membrane (int32)
+FLOAT_SLICE = 512  # samples between two reports of progress
 RATE_SAMPLES = 256  # samples over which firing rates are taken
 VERSIONS = ("neurodeploy", "numpy", "onnx", "torch", "spikingjelly")
 
@@ -205,33 +206,43 @@ def evaluate(
     """Accuracy of the integers, and with the float model the drop, the agreement and the correlation of the logits.
 
     labels: integers [N].  float_model: the `nn.Module` that was compiled.  rate_samples: of how many samples the
-    firing rates are taken; 0 for none.  progress(done, total) counts the integer run.  Raises as `run` does.
+    firing rates are taken; 0 for none.  progress(done, total) counts the samples of both runs.  Raises as `run` does.
     """
     checked = check_images(images, deployed.input_shape)
     classes = types(deployed.graph)[deployed.graph.output].size
     truth = check_labels(labels, len(checked), classes)
+    count, watched = len(checked), checked[:rate_samples]
+    total = count if float_model is None else 2 * count
     rates, parts = FiringRates(), list[RunResult]()
-    watched = checked[:rate_samples]
     for part, chunk in slices(watched, slice_size(deployed.graph, "all")):
         parts.append(deployed.run(chunk, backend, "all", **options))
         rates.add(parts[-1])
         if progress:
-            progress(part.stop, len(checked))
-    if len(watched) < len(checked):
-        tick = _tail_of(progress, len(watched), len(checked))
+            progress(part.stop, total)
+    if len(watched) < count:
+        tick = _share(progress, len(watched), count - len(watched), total)
         parts.append(deployed.run(checked[len(watched) :], backend, progress=tick, **options))
     logits = np.concatenate([part.logits for part in parts])
-    real = None if float_model is None else _frontend().run_float(float_model, checked)
+    real = None if float_model is None else _float_logits(float_model, checked, _share(progress, count, count, total))
     metrics = evaluate_logits(backend, logits, truth, real)
     seconds = sum(part.seconds for part in parts)
     return replace(metrics, firing_rate=rates.rates(), rate_samples=rates.samples, seconds=seconds)
 
 
-def _tail_of(progress: Progress | None, begun: int, total: int) -> Progress | None:
-    """Progress over all samples, from that of a run over the last ones, whatever it counts."""
+def _float_logits(model: Any, images: NDArray[np.float32], progress: Progress | None) -> NDArray[np.float64]:
+    parts = []
+    for part, chunk in slices(images, FLOAT_SLICE):
+        parts.append(_frontend().run_float(model, chunk))
+        if progress:
+            progress(part.stop, len(images))
+    return np.concatenate(parts)
+
+
+def _share(progress: Progress | None, begun: int, share: int, total: int) -> Progress | None:
+    """Progress of a part, whatever it counts, as progress of the whole: from `begun` on, `share` of `total`."""
     if progress is None:
         return None
-    return lambda done, of: progress(begun + done * (total - begun) // of, total)
+    return lambda done, of: progress(begun + done * share // of, total)
 
 
 def slice_size(graph: Graph, probes: Probes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,7 @@ def app() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The program: run a command and exit with its code."""
     signal.signal(signal.SIGTERM, _terminated)
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # it warns that a CPU has no Triton
     sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -35,4 +35,5 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
             deployed, data.images, labels, model, backend, rate_samples=rest["rate_samples"], progress=progress
         )
     document = found.as_json()
-    output.result(document, text.evaluation_table(document), text.rates_table(document))
+    rates = [text.rates_table(document)] if found.firing_rate else []
+    output.result(document, text.evaluation_table(document), *rates)

@@ -51,10 +51,10 @@ def require_labels(data: Data) -> Array:
 def _arrays(path: Path) -> dict[str, Array]:
     """What a file holds: name -> array; the array of a .npy file is called `images`."""
     try:
-        held = np.load(path, allow_pickle=False, mmap_mode="r")
-        if isinstance(held, np.ndarray):
-            return {"images": held if held.ndim else held.reshape(1)}
-        with held:
+        with path.open("rb") as file:
+            held = np.load(file, allow_pickle=False)
+            if isinstance(held, np.ndarray):
+                return {"images": held if held.ndim else held.reshape(1)}
             return {name: held[name] for name in ("images", "labels") if name in held.files}
     except OSError as error:
         raise _invalid(path, "a file that can be read", error.strerror or str(error)) from error

@@ -11,6 +11,7 @@ from typing import IO, Any
 import click
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from neurodeploy.errors import NeurodeployError
 
@@ -20,7 +21,7 @@ WIDE = 240  # columns where there is no terminal to fit
 def console(stream: IO[str]) -> Console:
     """A console for a stream: no markup, and off a terminal no colour and no cut lines."""
     width = None if stream.isatty() else WIDE
-    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
 class Output:
@@ -69,5 +70,4 @@ class Output:
 def show_error(error: NeurodeployError) -> None:
     """All findings of an error, on stderr."""
     for finding in error.findings:
-        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        click.echo(str(finding), err=True)
+        console(sys.stderr).print(Text("error: ", style="bold red"), Text(str(finding)), sep="", soft_wrap=True)

@@ -1,0 +1,99 @@
+"""A PyTorch model through the whole line, in Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import neurodeploy as nd
+from neurodeploy import api
+from neurodeploy.cli.app import invoke
+from tests.traced_graphs import pictures
+
+pytestmark = pytest.mark.torch
+
+MODEL = """
+import torch
+from neurodeploy.models import QKFormer, QKFormerConfig
+
+def tiny():
+    torch.manual_seed(3)
+    config = QKFormerConfig(image_size=8, in_channels=1, classes=3, dims=(8, 16), depths=(1, 1), heads=(2, 2),
+                            pools=(True, True))
+    model = QKFormer(config)
+    for module in model.modules():
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+            torch.nn.init.uniform_(module.weight, 1, 2)
+            torch.nn.init.uniform_(module.bias, 0, 1)
+    return model
+
+def broken():
+    return torch.nn.Sequential(torch.nn.Linear(8, 3))
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("model") / "tiny.py"
+    path.write_text(MODEL)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def network(file: str) -> Any:
+    return api.load_model(f"{file}:tiny")
+
+
+def state(network: Any) -> dict[str, Any]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def test_compile_evaluate_compare(network: Any, tmp_path: Path) -> None:
+    before, images, stages = state(network), pictures(24), list[str]()
+    deployed = nd.compile(network, images[:1], calibration=images, weight_bits=6, progress=stages.append)
+    assert all((before[name] == tensor).all() for name, tensor in network.state_dict().items())
+    assert stages == ["trace", "quantize", "prove"]
+    assert deployed.graph.metadata["target"] == "loihi2"
+    assert json.loads(deployed.graph.metadata["versions"])["neurodeploy"] == nd.__version__
+    assert nd.compare(deployed, images, ("reference", "onnx")).equal
+    truth = deployed.run(images).classes
+    found = nd.evaluate(deployed, images, truth, float_model=network)
+    assert found.integer_accuracy == 100.0
+    assert found.agreement == found.float_accuracy
+    assert found.correlation is not None
+
+
+def test_compile_twice_gives_the_same_bytes(network: Any, tmp_path: Path) -> None:
+    images = pictures(8)
+    for name in ("a", "b"):
+        nd.compile(network, images[:1], calibration=images).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_command_line_compiles_a_file(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "images.npz", images=pictures(8), labels=np.zeros(8, np.int64))
+    data, out = str(tmp_path / "images.npz"), str(tmp_path / "tiny.onnx")
+    words = ["compile", f"{file}:tiny", "--calibration", data, "-o", out, "--weight-bits", "stage1.*=4", "--json"]
+    assert invoke(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["artefact"], document["target"], document["steps"]) == (out, "loihi2", 4)
+    bits = {c["layer"]: c["weight_bits"] for c in document["choices"] if "weight_bits" in c}
+    assert {b for layer, b in bits.items() if layer.startswith("stage1.")} == {4}
+    assert {b for layer, b in bits.items() if not layer.startswith("stage1.")} == {8}
+    assert invoke(["evaluate", out, "--images", data, "--model", f"{file}:tiny", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["correlation"] is not None
+
+
+@pytest.mark.parametrize(("factory", "code"), [("broken", 4), ("missing", 2)])
+def test_models_that_cannot_be_compiled(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], factory: str, code: int
+) -> None:
+    np.save(tmp_path / "images.npy", pictures(8))
+    words = ["--calibration", str(tmp_path / "images.npy"), "-o", str(tmp_path / "x.onnx"), "--json"]
+    assert invoke(["compile", f"{file}:{factory}", *words]) == code
+    assert json.loads(capsys.readouterr().out)["findings"]
+    assert not (tmp_path / "x.onnx").exists()
