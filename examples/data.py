@@ -1,6 +1,9 @@
 """The data of the examples: 5,000 held-out MNIST digits, and the reader of IDX files (MNIST, Fashion-MNIST).
 
 Images are float32 [N, 1, 28, 28] in 0..1 (pixels / 255), labels are int64 [N].
+
+    python examples/data.py digits.npz                         # for neurodeploy run, evaluate, compare, simulate
+    python examples/data.py fashion.npz --set fashion_mnist    # the 10,000 test images of the Debian package
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,3 +101,21 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
 
 def _bad_file(path: Path, need: str, have: str) -> InvalidFileError:
     return InvalidFileError(Finding("ND-D001", "", need, have, NEXT_FILES, str(path)))
+
+
+@click.command()
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--set", "name", type=click.Choice(["digits", "fashion_mnist"]), default="digits", show_default=True)
+def main(output: Path, name: str) -> None:
+    """Write a test set to OUTPUT, a .npz file with `images` and `labels`."""
+    try:
+        split = digits() if name == "digits" else fashion_mnist()
+    except InvalidFileError as error:
+        raise click.ClickException(str(error)) from error
+    with output.open("wb") as file:
+        np.savez_compressed(file, images=split.images, labels=split.labels)
+    click.echo(f"{output}: {len(split.labels)} images, labels {split.labels.min()}..{split.labels.max()}")
+
+
+if __name__ == "__main__":
+    main()
