@@ -48,10 +48,12 @@ class Call:
         return tuple(int(n) for n in (listed * rank if len(listed) == 1 else listed))
 
     def array(self, name: str) -> Tensor:
-        """A constant argument as an array. Raises IllegalNode where it is computed."""
+        """A constant argument as an array. Raises IllegalNode where it is computed or not finite."""
         constant = self.arguments[name]
         require(isinstance(constant, torch.Tensor), f"{name} a parameter or buffer", "a computed tensor")
-        return to_array(constant)
+        values = to_array(constant)
+        require(bool(np.isfinite(values).all()), f"a finite {name}", "NaN or infinity")
+        return values
 
     def like(self, value: Value, name: str) -> Value:
         """The result, its axes read as those of `value`."""

@@ -17,7 +17,7 @@ _FOREIGN = ("/torch/", "/spikingjelly/", "/neurodeploy/frontend/")  # frames tha
 def short(file: Path) -> str:
     """A file relative to where Python imports it from, so that graphs do not depend on the machine."""
     homes = sorted((Path(entry or ".").resolve() for entry in sys.path), key=lambda home: -len(home.parts))
-    for home in homes:
+    for home in (*homes, Path.cwd()):
         if home != home.parent and file.resolve().is_relative_to(home):
             return file.resolve().relative_to(home).as_posix()
     return file.as_posix()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from spikingjelly.activation_based import layer
 from spikingjelly.activation_based.neuron import IFNode, LIFNode, ParametricLIFNode
 from torch import Tensor, nn
 
@@ -95,6 +96,27 @@ class Layers(Net):
         y = self.pool(self.lif1(y.view(STEPS, -1, *y.shape[1:])).flatten(0, 1)).flatten(1)
         y = self.lif2(self.fc_bn(self.fc(y)).view(STEPS, -1, 6))
         return self.head(y).sum(0) / STEPS
+
+
+class Containers(Net):
+    """SpikingJelly's multi-step layers, which fold time into the batch themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = layer.SeqToANNContainer(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4))
+        self.second = nn.Sequential(
+            layer.Conv2d(4, 6, 3, padding=1, step_mode="m"),
+            layer.BatchNorm2d(6, step_mode="m"),
+            lif(v_threshold=0.5),
+            layer.MaxPool2d(2, step_mode="m"),
+            layer.Dropout(0.5, step_mode="m"),
+            layer.Flatten(step_mode="m"),
+            layer.Linear(24, 3, step_mode="m"),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.unsqueeze(1).repeat(1, STEPS, 1, 1, 1).transpose(0, 1)
+        return self.second(self.lif(self.first(x))).mean(0)
 
 
 class Events(Net):

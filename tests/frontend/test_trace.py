@@ -19,7 +19,7 @@ from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types, verify
 from neurodeploy.models import qkformer_mnist, spikformer_mnist
 from tests.frontend.interpreter import interpret
-from tests.frontend.small import Events, Layers, Net, Neurons, lively, tiny_qkformer, tiny_spikformer
+from tests.frontend.small import Containers, Events, Layers, Net, Neurons, lively, tiny_qkformer, tiny_spikformer
 
 GOLDEN = Path(__file__).parent / "golden"
 TRANSFORMERS: dict[str, Callable[[], nn.Module]] = {"qkformer": tiny_qkformer, "spikformer": tiny_spikformer}
@@ -76,7 +76,7 @@ def test_transformers_equal_the_model(name: str, seed: int) -> None:
     assert_equal_run(lively(TRANSFORMERS[name](), seed), torch.rand(1, 8, 8, dtype=torch.float64) * 2)
 
 
-@pytest.mark.parametrize("factory", [Net, Neurons, Layers])
+@pytest.mark.parametrize("factory", [Net, Neurons, Layers, Containers])
 def test_single_layers_equal_the_model(factory: Callable[[], nn.Module]) -> None:
     torch.manual_seed(1)
     assert_equal_run(lively(factory()), torch.rand(1, 4, 4, dtype=torch.float64) * 2)
