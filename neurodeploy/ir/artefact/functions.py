@@ -2,9 +2,9 @@
 
 A value is uint8 where its proven interval lies in 0..255 and int32 otherwise, of shape [T * N, *shape], time first.
 Every intermediate stays below 2^31 because the interval proof holds, so the integer ops are exact: MaxPool runs on
-float32, exact below 2^24. What the bodies must avoid is written down with the ops: ONNX Runtime 1.23 has ConvInteger
-for uint8 only (weights carry a zero point of 128), Scan bodies need a rank and no named dimension, and the decay
-multiplies in int64 and divides, as ONNX's Div truncates towards zero.
+float32, exact below 2^24. What the bodies must avoid: ONNX Runtime 1.23 has ConvInteger for uint8 only (so weights
+carry a zero point of 128), and before 1.22 it crashes where the other zero point is left out; Scan bodies need a rank
+and no named dimension; the decay multiplies in int64 and divides, as ONNX's Div truncates towards zero.
 """
 
 from __future__ import annotations
@@ -76,8 +76,10 @@ _ENCODE = """Encode <shape, step, lo, hi, steps, type> (images) => (y) {
 }"""
 
 _CONV = """Conv <stride, padding, groups, type> (x, weight) => (y) {
+  zero = Constant <value = uint8 {0}> ()
   weight_zero = Constant <value = uint8 {128}> ()
-  sums = ConvInteger <strides: ints = @stride, pads: ints = @padding, group: int = @groups> (x, weight, , weight_zero)
+  sums = ConvInteger <strides: ints = @stride, pads: ints = @padding, group: int = @groups>
+      (x, weight, zero, weight_zero)
   y = Cast <to: int = @type> (sums)
 }"""
 
