@@ -26,6 +26,7 @@ from rich.console import Console
 
 import neurodeploy as nd
 from neurodeploy.api import load_model
+from neurodeploy.backends.lava import environment
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.ir.artefact.files import write_atomic
 from neurodeploy.report import text
@@ -99,8 +100,6 @@ def plain_runtime(path: Path, deployed: nd.CompiledModel, images: np.ndarray) ->
 
 def exported_folder(deployed: nd.CompiledModel, images: np.ndarray, folder: Path) -> None:
     """The exported folder, run on its own by the Python that has lava-nc, gives the reference's logits."""
-    from neurodeploy.backends.lava import environment
-
     deployed.export_lava(folder, overwrite=True)
     np.save(folder / "images.npy", images)
     command = [str(environment.find().python), "-I", str(folder / "run.py")]
@@ -175,25 +174,36 @@ def in_parallel(limit: int, simulated: int, out: Path) -> int:
 def main(limit: int, simulated: int, out: Path, only: str | None) -> None:
     """Compile, evaluate, compare, simulate and export both shipped networks."""
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    if only:
-        data = Split(*(some(array, limit) for array in digits()))
-        try:
-            document = handle(only, data, simulated, out)
-        except NeurodeployError as error:
-            click.echo(str(error), err=True)
-            sys.exit(int(error.exit_code))
-        write_atomic(out / f"{only}.json", json.dumps(document, indent=1).encode())
-        return
+    os.chdir(EXAMPLES.parent)  # where the project's Lava environment is
+    try:
+        code = one(only, limit, simulated, out) if only else both(limit, simulated, out)
+    except NeurodeployError as error:
+        click.echo(str(error), err=True)
+        code = int(error.exit_code)
+    sys.exit(code)
+
+
+def one(name: str, limit: int, simulated: int, out: Path) -> int:
+    """Handle one network and write its figures."""
+    document = handle(name, Split(*(some(array, limit) for array in digits())), simulated, out)
+    write_atomic(out / f"{name}.json", json.dumps(document, indent=1).encode())
+    return 0
+
+
+def both(limit: int, simulated: int, out: Path) -> int:
+    """Handle both networks, print the table and write the report; the exit code."""
+    environment.find()  # a missing Lava is said before the work begins
     start = time.perf_counter()
     code = in_parallel(limit, simulated, out)
-    if code:
-        sys.exit(code)
-    models = {name: json.loads((out / f"{name}.json").read_text()) for name in MODELS}
-    report = {"neurodeploy": nd.__version__, "seconds": time.perf_counter() - start, "models": models}
-    write_atomic(out / "report.json", json.dumps(report, indent=1).encode())
-    Console().print(summary(report))
-    click.echo(f"wrote {out / 'report.json'}; next: neurodeploy inspect {out / MODELS[0]}.onnx")
+    if code == 0:
+        models = {name: json.loads((out / f"{name}.json").read_text()) for name in MODELS}
+        report = {"neurodeploy": nd.__version__, "seconds": time.perf_counter() - start, "models": models}
+        write_atomic(out / "report.json", json.dumps(report, indent=1).encode())
+        Console().print(summary(report))
+        click.echo(f"wrote {out / 'report.json'}; next: neurodeploy inspect {out / MODELS[0]}.onnx")
+    return code
 
 
 if __name__ == "__main__":
