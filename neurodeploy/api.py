@@ -64,7 +64,7 @@ class CompiledModel:
 
     @cached_property
     def bounds(self) -> tuple[Bound, ...]:
-        """Every proven quantity beside its limit, in graph order."""
+        """Every proven quantity beside its limit, in graph order. Raises DoesNotFitError where a proof fails."""
         return require_proof(self.graph)
 
     @property
@@ -137,13 +137,10 @@ def compile(
     options = QuantizeOptions(weight_bits, chip.arithmetic)
     say("trace")
     traced = _frontend().trace(model, example_input, name)
-    say("quantize")
+    say("quantize and prove")
     graph = quantize(traced, images, options)
     facts = {"target": chip.name, "versions": json.dumps(_versions()), "calibration_images": str(len(images))}
-    say("prove")
-    compiled = CompiledModel(replace(graph, metadata={**graph.metadata, **facts}))
-    require_proof(compiled.graph)
-    return compiled
+    return CompiledModel(replace(graph, metadata={**graph.metadata, **facts}))
 
 
 def load(path: FilePath) -> CompiledModel:
@@ -173,6 +170,7 @@ def compare(
 
     probes: the LIFs whose spikes and membranes are compared beside the logits.  options: backend -> its options.
     The images go in slices that a bounded memory holds; nothing runs after a slice that differs.
+    progress(done, total) counts samples times backends.
     Raises UsageError, and what the backends raise.
     """
     graph, chosen = deployed.graph, tuple(dict.fromkeys(backends))
@@ -183,10 +181,12 @@ def compare(
     order = {node.name: str(node.source) for node in graph.of("lif")}
     parts: list[Comparison] = []
     for part, chunk in slices(checked, slice_size(graph, probes)):
-        runs = [run(deployed, chunk, probes, dict((options or {}).get(name, {}))) for name, run in runners.items()]
+        runs = []
+        for place, (name, run) in enumerate(runners.items()):
+            begun = part.start * len(chosen) + place * len(chunk)
+            tick = _share(progress, begun, len(chunk), len(checked) * len(chosen))
+            runs.append(run(deployed, chunk, probes, {"progress": tick, **(options or {}).get(name, {})}))
         parts.append(compare_runs(runs, order, graph.output, part.start))
-        if progress:
-            progress(part.stop, len(checked))
         if not parts[-1].equal:
             break
     return joined(parts)

@@ -56,7 +56,8 @@ def test_compile_evaluate_compare(network: Any, tmp_path: Path) -> None:
     before, images, stages = state(network), pictures(24), list[str]()
     deployed = nd.compile(network, images[:1], calibration=images, weight_bits=6, progress=stages.append)
     assert all((before[name] == tensor).all() for name, tensor in network.state_dict().items())
-    assert stages == ["trace", "quantize", "prove"]
+    assert stages == ["trace", "quantize and prove"]
+    assert all(bound.holds for bound in deployed.bounds)
     assert deployed.graph.metadata["target"] == "loihi2"
     assert json.loads(deployed.graph.metadata["versions"])["neurodeploy"] == nd.__version__
     assert nd.compare(deployed, images, ("reference", "onnx")).equal
