@@ -32,7 +32,14 @@ TRACEBACK = "NEURODEPLOY_TRACEBACK"
 COMMANDS = (compile_, run, evaluate, compare, simulate, export, inspect, targets, lava, doctor)
 
 
-@click.group(commands={str(command.name): command for command in COMMANDS})
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, commands={str(command.name): command for command in COMMANDS})
 @click.version_option(neurodeploy.__version__, prog_name="neurodeploy")
 def app() -> None:
     """Trained spiking transformers become bit-exact integer networks.

@@ -12,7 +12,7 @@ from neurodeploy.cli.output import Output
 from neurodeploy.errors import BackendsDifferError
 
 
-@options.command("compare")
+@options.command("compare", "All backends give the same integers, or the first divergence.")
 @options.artefact
 @options.images
 @options.limit

@@ -14,7 +14,7 @@ from neurodeploy.errors import Finding, UsageError
 CALIBRATION_IMAGES = 256
 
 
-@options.command("compile")
+@options.command("compile", "A trained PyTorch model becomes an artefact, one ONNX file.")
 @click.argument("model", metavar="MODEL")
 @options.weights
 @click.option(
@@ -23,7 +23,7 @@ CALIBRATION_IMAGES = 256
     type=click.Path(path_type=Path),
     help="Images as the model takes them, .npy or .npz with `images`; some tens are enough.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=CALIBRATION_IMAGES, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=CALIBRATION_IMAGES, show_default=True, help="Of these.")
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
 @click.option("--target", default="loihi2", show_default=True, help="A chip's name, or the path of a .toml file.")
 @click.option("--weight-bits", multiple=True, metavar="N | PATTERN=N", help="2 to 8, for all layers or for some.")

@@ -33,7 +33,7 @@ class Check:
     mend: str = ""
 
 
-@options.command("doctor")
+@options.command("doctor", "What works here, and how to mend what does not.")
 def doctor(output: Output) -> None:
     """What works here, what is missing, and the command that mends it."""
     from neurodeploy.report import text

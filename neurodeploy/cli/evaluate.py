@@ -11,7 +11,7 @@ from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
 
-@options.command("evaluate")
+@options.command("evaluate", "Accuracy, and what quantization costs.")
 @options.artefact
 @options.images
 @click.option("--labels", type=click.Path(path_type=Path), help="Class numbers, .npy; else `labels` in the .npz file.")

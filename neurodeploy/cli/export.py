@@ -10,7 +10,7 @@ from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
 
-@options.command("export")
+@options.command("export", "Write a Lava folder, or a copy of the ONNX file.")
 @options.artefact
 @click.option("--to", "kind", type=click.Choice(["lava", "onnx"]), required=True)
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="Folder, or ONNX file.")

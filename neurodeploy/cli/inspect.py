@@ -10,7 +10,7 @@ from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
 
-@options.command("inspect")
+@options.command("inspect", "Layers, types, proven bounds, choices and sizes.")
 @options.artefact
 @click.option("--mapped/--no-mapped", default=True, show_default=True, help="Lower it, and count chip neurons.")
 def inspect(output: Output, artefact: Path, mapped: bool) -> None:

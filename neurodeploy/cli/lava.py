@@ -11,12 +11,12 @@ from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
 
-@click.group()
+@click.group(short_help="The Python 3.10 environment that runs Lava.")
 def lava() -> None:
     """The environment in which Lava runs: a Python 3.10 with lava-nc."""
 
 
-@options.command("setup", lava)
+@options.command("setup", group=lava)
 @click.option("--path", type=click.Path(path_type=Path), help="Where to make it; by default in the user's cache.")
 def setup(output: Output, path: Path | None) -> None:
     """Make the environment with uv; one that works is kept as it is."""
@@ -27,7 +27,7 @@ def setup(output: Output, path: Path | None) -> None:
     output.result(document, f"lava-nc {made.lava} runs on Python {made.version}: {made.python}")
 
 
-@options.command("status", lava)
+@options.command("status", group=lava)
 def status(output: Output) -> None:
     """Say which Python runs Lava, and how it was found."""
     from neurodeploy.backends.lava import environment

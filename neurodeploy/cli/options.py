@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +32,18 @@ weights = click.option("--weights", type=click.Path(path_type=Path), help="Check
 timeout = click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for Lava.")
 
 
-def command(name: str, group: click.Group | None = None) -> Callable[[Function], click.Command]:
-    """A command with --json, whose function takes an `Output` first."""
+def command(name: str, summary: str = "", group: click.Group | None = None) -> Callable[[Function], click.Command]:
+    """A command with --json, whose function takes an `Output` first. summary: its line in the list of commands."""
 
     def wrap(function: Function) -> click.Command:
         @functools.wraps(function)
         def run(as_json: bool, **options: Any) -> None:
-            function(Output(as_json), **options)
+            output = Output(as_json)
+            with redirect_stdout(sys.stderr):  # what a user's own model prints is no part of the result
+                function(output, **options)
 
         flagged = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(run)
-        return (group.command if group else click.command)(name)(flagged)
+        return (group.command if group else click.command)(name, short_help=summary or None)(flagged)
 
     return wrap
 

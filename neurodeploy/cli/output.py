@@ -29,14 +29,15 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self._stdout = sys.stdout
 
     def result(self, document: dict[str, Any], *renderables: RenderableType) -> None:
         """Print the result: the document with --json, else what renders it."""
         if self.as_json:
-            click.echo(json.dumps(document, indent=2))
+            click.echo(json.dumps(document, indent=2), file=self._stdout)
             return
         for renderable in renderables:
-            console(sys.stdout).print(renderable)
+            console(self._stdout).print(renderable)
 
     def note(self, text: str) -> None:
         """Say something to the person, on stderr."""

@@ -21,7 +21,7 @@ def output_option(function: options.Function) -> options.Function:
     return click.option("--output", "-o", "path", type=click.Path(path_type=Path), help=help_text)(function)
 
 
-@options.command("run")
+@options.command("run", "Classes, logits and probes of an artefact.")
 @options.artefact
 @options.images
 @options.limit

@@ -12,7 +12,7 @@ from neurodeploy.cli.output import Output
 from neurodeploy.cli.run import output_option, show
 
 
-@options.command("simulate")
+@options.command("simulate", "Run an artefact as stock Lava processes.")
 @options.artefact
 @options.images
 @options.limit

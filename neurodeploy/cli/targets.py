@@ -8,12 +8,12 @@ from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
 
-@click.group()
+@click.group(short_help="Chips and their numbers.")
 def targets() -> None:
     """Chips: list them, show every number with its source, check a file."""
 
 
-@options.command("list", targets)
+@options.command("list", group=targets)
 def list_(output: Output) -> None:
     """The chips that come with neurodeploy."""
     from neurodeploy.report import text
@@ -25,7 +25,7 @@ def list_(output: Output) -> None:
     output.result(document, text.table("Targets", ("name", "chip", "arithmetic", "file"), rows))
 
 
-@options.command("show", targets)
+@options.command("show", group=targets)
 @click.argument("name")
 def show(output: Output, name: str) -> None:
     """Every number of a chip with unit, status and source."""
@@ -36,7 +36,7 @@ def show(output: Output, name: str) -> None:
     output.result(document, text.target_table(document))
 
 
-@options.command("check", targets)
+@options.command("check", group=targets)
 @click.argument("name", metavar="FILE")
 def check(output: Output, name: str) -> None:
     """Check a target file; lists everything that is wrong in it."""

@@ -20,6 +20,8 @@ MODEL = """
 import torch
 from neurodeploy.models import QKFormer, QKFormerConfig
 
+print("a model file may print")
+
 def tiny():
     torch.manual_seed(3)
     config = QKFormerConfig(image_size=8, in_channels=1, classes=3, dims=(8, 16), depths=(1, 1), heads=(2, 2),
