@@ -224,8 +224,14 @@ def _view(state: Lowering, node: Node) -> Signal | Drive:
 
 
 def _readout(state: Lowering, node: Node) -> Signal:
-    """The host sums the payloads of the head over the T steps of a sample, and adds the bias."""
-    return state.signal(node.inputs[0])
+    """The host sums the payloads of the head over the T steps of a sample, and adds the bias.
+
+    It takes neurons in their own order: a value whose views reorder them lands once more, in the order of the classes.
+    """
+    signal = state.signal(node.inputs[0])
+    if bool((np.diff(state.network.index(signal)) == 1).all()):
+        return signal
+    return state.network.graded(node.name, state.relayed(signal))
 
 
 _LOWERINGS: dict[str, Lower] = {

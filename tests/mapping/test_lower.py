@@ -86,6 +86,21 @@ def test_max_pools(window: tuple[int, int], stride: tuple[int, int], signed: boo
         assert_equal_runs(graph, images)
 
 
+def test_classes_that_a_view_reorders() -> None:
+    """The host reads neurons in their own order, so the read-out has to undo the views of what it reads."""
+    weight = tensor(np.random.default_rng(0).integers(-9, 10, (2, 2, 1)), np.int8)
+    nodes = [
+        Node("encode", "x", (), {"shape": (2, 3), "step": 1.0, "lo": 0, "hi": 1}),
+        Node("conv", "c", ("x",), {"stride": (1,), "padding": (0,), "groups": 1}, {"weight": weight}),
+        lif("s", "c", 2, tensor(np.zeros((1, 1)), np.int16)),
+        Node("permute", "turned", ("s",), {"axes": (1, 0)}),
+        Node("reshape", "flat", ("turned",), {"shape": (6,)}),
+        Node("readout", "out", ("flat",), {}, {"bias": tensor(np.arange(6), np.int64)}),
+    ]
+    graph = Graph("turned", Stage.QUANTIZED, 3, tuple(nodes), "out")
+    assert_equal_runs(graph, np.random.default_rng(1).integers(0, 2, (6, 2, 3)).astype(np.float32))
+
+
 def test_auto_takes_the_cheaper_order() -> None:
     graph = quantize(FAMILIES["qkformer"](0), pictures(2))
     costs = {order: cost(reassociate(order)(graph)) for order in ("auto", "kv", "qk")}
