@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,11 @@ from numpy.typing import NDArray
 from neurodeploy.errors import Finding, InvalidFileError, UsageError
 
 Array = NDArray[Any]
+# What numpy.load and zipfile raise on damaged bytes: RuntimeError where a flag says that a member is encrypted.
+DAMAGED = (
+    *(EOFError, LookupError, NotImplementedError, RuntimeError, SyntaxError, ValueError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class Data(NamedTuple):
@@ -51,15 +58,17 @@ def require_labels(data: Data) -> Array:
 def _arrays(path: Path) -> dict[str, Array]:
     """What a file holds: name -> array; the array of a .npy file is called `images`."""
     try:
+        if path.exists() and not path.is_file():
+            raise _invalid(path, "a regular file", "a folder, device or pipe")
         with path.open("rb") as file:
             held = np.load(file, allow_pickle=False)
-            if isinstance(held, np.ndarray):
-                return {"images": held if held.ndim else held.reshape(1)}
-            return {name: held[name] for name in ("images", "labels") if name in held.files}
+            found = {"images": held} if isinstance(held, np.ndarray) else held
+            return {name: np.atleast_1d(found[name]) for name in ("images", "labels") if name in found}
     except OSError as error:
         raise _invalid(path, "a file that can be read", error.strerror or str(error)) from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, SyntaxError) as error:
-        raise _invalid(path, "NumPy arrays without pickled objects", str(error).splitlines()[0]) from error
+    except DAMAGED as error:
+        have = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise _invalid(path, "NumPy arrays without pickled objects", have) from error
 
 
 def _require_numbers(path: Path, array: Array) -> None:

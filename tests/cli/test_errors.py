@@ -16,6 +16,8 @@ import pytest
 
 from neurodeploy import api
 from neurodeploy.cli.app import TRACEBACK
+from neurodeploy.cli.inputs import load_data
+from neurodeploy.errors import InvalidFileError
 from tests.cli.conftest import Command, Files
 
 
@@ -33,7 +35,10 @@ def bad_files(folder: Path) -> dict[str, str]:
     np.savez(folder / "fewer.npz", images=images, labels=np.array([0]))
     (folder / "cut.npy").write_bytes((folder / "size.npy").read_bytes()[:-40])
     (folder / "cut.npz").write_bytes((folder / "labels.npz").read_bytes()[:-40])
+    (folder / "unclosed.npy").write_bytes((folder / "size.npy").read_bytes().replace(b"), }", b" , }"))
+    np.savez(folder / "scalar.npz", images=np.float32(3))
     (folder / "nothing.npy").touch()
+    os.mkfifo(folder / "pipe.npy")
     (folder / "pickle.npy").write_bytes(pickle.dumps(images))
     return {path.name: str(path) for path in folder.iterdir()}
 
@@ -48,7 +53,10 @@ DATA = [
     ("unnamed.npz", 3, "ND-C005"),
     ("cut.npy", 3, "ND-C005"),
     ("cut.npz", 3, "ND-C005"),
+    ("unclosed.npy", 3, "ND-C005"),
+    ("scalar.npz", 2, "ND-B003"),
     ("nothing.npy", 3, "ND-C005"),
+    ("pipe.npy", 3, "ND-C005"),
     ("pickle.npy", 3, "ND-C005"),
     ("missing.npy", 3, "ND-C005"),
     (".", 3, "ND-C005"),
@@ -60,6 +68,20 @@ def test_bad_images(call: Command, files: Files, tmp_path: Path, name: str, code
     bad_files(tmp_path)
     found = call("run", files.artefact, "--images", tmp_path / name, "--json")
     assert (found.code, found.document["exit_code"], found.findings) == (code, code, [finding])
+
+
+def test_flipped_bits_of_images_are_named_errors(tmp_path: Path) -> None:
+    """Whatever a damaged .npz makes numpy and zipfile raise: an array, or an InvalidFileError."""
+    np.savez_compressed(tmp_path / "whole.npz", images=np.arange(200.0).reshape(2, 1, 10, 10), labels=np.arange(2))
+    whole, damaged, refused = (tmp_path / "whole.npz").read_bytes(), tmp_path / "damaged.npz", 0
+    for place in range(len(whole)):
+        for bit in (0, 3, 6):
+            damaged.write_bytes(bytes([*whole[:place], whole[place] ^ 1 << bit, *whole[place + 1 :]]))
+            try:
+                load_data(damaged)
+            except InvalidFileError:
+                refused += 1
+    assert refused > len(whole)
 
 
 @pytest.mark.parametrize(
