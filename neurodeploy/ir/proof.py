@@ -17,6 +17,9 @@ from neurodeploy.ir.types import BYTE, SIGNED_BYTE, Interval, ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Profile
 
+_NEXT = {"input payload": "fewer residual additions before this layer, or a spiking neuron in front of it"}
+_NEXT_ELSE = "fewer weight_bits in this layer, or fewer inputs a neuron"
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -90,9 +93,7 @@ def _finding(bound: Bound) -> Finding:
     bits = bound.interval.magnitude.bit_length()
     need = f"{bound.quantity} in {bound.limit} ({bound.limit.magnitude.bit_length()} bits of magnitude)"
     have = f"worst case {bound.interval} ({bits} bits of magnitude)"
-    return Finding(
-        "ND-P001", bound.layer, need, have, "fewer weight_bits or a larger scale in this layer", bound.source
-    )
+    return Finding("ND-P001", bound.layer, need, have, _NEXT.get(bound.quantity, _NEXT_ELSE), bound.source)
 
 
 def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Profile) -> Iterator[Bound]:

@@ -67,7 +67,7 @@ class Builder:
             known = tuple(self.types[name] for name in inputs)
             self.types[node.name] = OPS[op].types(node, known, self.traced.steps)
         except IllegalNode as error:
-            raise Refused("ND-Q010", error.need, error.have, "see the list of supported forms in README.md") from error
+            raise Refused("ND-Q010", error.need, error.have, "write the layer as the op table takes it") from error
         self.nodes.append(node)
         return node.name
 

@@ -27,9 +27,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
 
 def _obstacle(graph: Graph, norm: Node) -> Finding | None:
     before = graph.by_name[norm.inputs[0]]
-    if before.op == "batchnorm":
-        return None
-    if before.op == "conv" and len(graph.consumers[before.name]) == 1:
+    if before.op in ("conv", "batchnorm") and len(graph.consumers[before.name]) == 1:
         return None
     have = f"{before.op} {before.name} with {len(graph.consumers[before.name])} readers"
     mend = "put a convolution or linear layer of its own right before this batch norm"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,8 +115,11 @@ def _count_attributes(build: Builder, node: Node, theta: float) -> dict[str, int
 
 
 def _view(build: Builder, node: Node) -> None:
-    """Reshape, permute and max-pool keep the scale; a bias goes along."""
+    """Reshape, permute and max-pool keep the scale; a bias goes along, where it is one for a whole window."""
     x = build.values[node.inputs[0]]
+    if node.op == "max_pool" and x.bias is not None and prod(x.bias.shape[1:]) > 1:
+        need, have = "one bias for a whole window", "a bias that differs along the axes that are pooled"
+        raise Refused("ND-Q023", need, have, "pool along the map of the convolution, or behind the neuron")
     shape = build.types[x.name].shape
     name = build.emit(node.op, node, (x.name,), node.attributes)
     build.values[node.name] = Quantity(name, x.scale, _view_of_bias(node, x.bias, shape))

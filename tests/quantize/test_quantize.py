@@ -16,7 +16,7 @@ from neurodeploy.ir.proof import prove
 from neurodeploy.ir.text import to_text
 from neurodeploy.quantize import QuantizeOptions, fold_batchnorm, quantize
 from tests.float_graph import run_float
-from tests.traced_graphs import FAMILIES, pictures
+from tests.traced_graphs import FAMILIES, Sketch, pictures
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -136,3 +136,29 @@ def test_batchnorm_without_a_convolution() -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         quantize(graph.with_nodes([*nodes, extra]), pictures(4))
     assert [finding.layer for finding in caught.value.findings] == ["lonely_bn"]
+
+
+def test_a_batchnorm_that_others_read_is_not_folded_through() -> None:
+    graph = FAMILIES["qkformer"](0)
+    norm = graph.of("batchnorm")[0]
+    second = Node("batchnorm", "second_bn", (norm.name,), {}, norm.tensors)
+    both = Node("add", "both", (norm.name, "second_bn"))
+    nodes = [replace(n, inputs=("both",)) if norm.name in n.inputs else n for n in graph.nodes]
+    with pytest.raises(UnsupportedModelError) as caught:
+        fold_batchnorm(graph.with_nodes([*nodes, second, both]))
+    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-Q003", "second_bn")]
+
+
+def test_a_pool_across_channels_with_a_bias_each_is_refused() -> None:
+    """max(c + b) is max(c) + b only where b is the same in the whole window."""
+    s = Sketch()
+    s.op("input", "images", shape=(2, 4))
+    s.conv("q", "images", (3, 2, 1))
+    s.op("permute", "turned", "q_bn", axes=(1, 0))
+    s.op("max_pool", "pool", "turned", kernel=(3,), stride=(1,), padding=(1,))
+    s.lif("s", "pool")
+    s.op("reshape", "flat", "s_lif", shape=(12,))
+    s.op("conv", "head", "flat", tensors={"weight": np.ones((2, 12))}, stride=(), padding=(), groups=1)
+    with pytest.raises(UnsupportedModelError) as caught:
+        quantize(s.finish("across", 2, "head"), np.ones((2, 2, 4), np.float32))
+    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-Q023", "pool")]
