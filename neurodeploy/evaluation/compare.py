@@ -74,6 +74,13 @@ class Comparison:
     seconds: Mapping[str, float] = field(default_factory=dict)
     divergence: Divergence | None = None
 
+    def __str__(self) -> str:
+        """In a line: equal, with the number of values, or the first divergence."""
+        if self.divergence is not None:
+            return str(self.divergence.finding())
+        count = f"{self.samples} samples, {len(self.layers)} LIF layers, {sum(self.values.values()):,} values"
+        return f"{' == '.join(self.backends)}: {count}, 0 differences"
+
     @property
     def equal(self) -> bool:
         """Whether all backends gave the same integers."""

@@ -38,6 +38,13 @@ class Evaluation:
     rate_samples: int = 0
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        """In a line: accuracies, drop and agreement."""
+        text = f"{self.samples} samples: integer {self.integer_accuracy:.2f} %"
+        if self.float_accuracy is None:
+            return text
+        return f"{text}, float {self.float_accuracy:.2f} %, drop {self.drop:.2f}, same class {self.agreement:.2f} %"
+
     def as_json(self) -> dict[str, Any]:
         """The evaluation as plain data."""
         return asdict(self)

@@ -113,7 +113,7 @@ def cache_path() -> Path:
 
 def _candidates() -> Iterator[tuple[str, Path]]:
     if VARIABLE in os.environ:
-        yield f"${VARIABLE}", Path(os.environ[VARIABLE]).expanduser()
+        yield f"${VARIABLE}", Path(os.environ[VARIABLE]).expanduser().absolute()
         return
     yield "running Python", Path(sys.executable)
     project = _project_folder(Path.cwd())

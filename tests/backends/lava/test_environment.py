@@ -145,3 +145,12 @@ def test_a_shim_that_fails_is_passed_over(nowhere: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", f"{shim.parent}{os.pathsep}/usr/bin-none")
     monkeypatch.setenv("PYENV_ROOT", str(nowhere / "pyenv"))
     assert environment._python_base() == str(real)
+
+
+def test_a_relative_path_counts_from_where_the_user_stands(
+    monkeypatch: pytest.MonkeyPatch, lava_python: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "env").symlink_to(lava_python.parent.parent)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(environment.VARIABLE, "env/bin/python")
+    assert environment.find().python == tmp_path / "env" / "bin" / "python"
