@@ -28,12 +28,14 @@ def check_images(images: object, shape: tuple[int, ...]) -> Images:
         findings.append(_finding("ND-B003", f"images [N, {dims}]", f"shape {list(array.shape)}", "reshape the images"))
     elif array.shape[0] == 0:
         findings.append(_finding("ND-B004", "at least one image", "an empty array", "pass images"))
-    if not np.isfinite(array).all():
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        findings.append(_finding("ND-B005", "finite pixels", f"{bad} NaN or infinite", "clean the images"))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite from here on, and named below
+        pixels = np.ascontiguousarray(array, dtype=np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(pixels)))
+    if bad:
+        findings.append(_finding("ND-B005", "finite pixels", f"{bad} NaN or infinite in float32", "clean the images"))
     if findings:
         raise UsageError(findings)
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return pixels
 
 
 def slices(images: Images, batch: int) -> Iterator[tuple[slice, Images]]:

@@ -28,6 +28,8 @@ def read_archive(path: Path) -> Any:
     Raises DamagedError, OSError, and UnpicklingError (ForbiddenError among them) of the pickle inside.
     """
     size = path.stat().st_size
+    if not (path.is_file() or path.is_dir()):  # a pipe would wait for ever
+        raise DamagedError("a device or pipe")
     if size > MAX_BYTES:
         raise DamagedError(f"{size} bytes, over the limit of {MAX_BYTES}")
     with path.open("rb") as file:

@@ -29,9 +29,9 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     example_input: [N, C, H, W], or events [N, T, C, H, W]; only the shape of the first sample counts.
     name: of the graph; the class of the model by default.
     The model is left as it was: weights, modules, training flags and membranes.
-    Raises UsageError for an example of another shape, UnsupportedModelError with all findings for the rest.
+    Raises UsageError for what is no module or an example of another shape, UnsupportedModelError with all findings for the rest.
     """
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+    model = _module(model)
     example = _example(model, example_input)
     readings = read_neurons(model)
     findings = [*_training(model), *_root(model)]
@@ -50,6 +50,15 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     nodes = topological(ordered(lowering.build))
     graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output)
     return run_passes(graph, (remove_dead, partial(named, model=model)))
+
+
+def _module(given: Any) -> nn.Module:
+    """The model, out of what torch.compile wrapped around it. Raises UsageError."""
+    model = getattr(given, "_orig_mod", given)
+    if not isinstance(model, nn.Module):
+        finding = Finding("ND-F009", "model", "a torch.nn.Module", type(given).__name__, "pass the model itself")
+        raise UsageError(finding)
+    return model
 
 
 def _example(model: nn.Module, given: Any) -> torch.Tensor:

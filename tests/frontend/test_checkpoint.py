@@ -285,6 +285,11 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         assert refusal(lambda path=path: load_checkpoint(path)).code == "ND-F101"
 
 
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert refusal(lambda: load_checkpoint(tmp_path / "pipe.pth")).code == "ND-F102"
+
+
 @pytest.mark.parametrize(
     "content", [{}, [torch.ones(1)], torch.ones(1), {"epoch": 1}, {"model": {"w": [1]}}, {1: torch.ones(1)}]
 )

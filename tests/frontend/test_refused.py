@@ -280,6 +280,12 @@ def test_examples(example: Any) -> None:
     assert caught.value.findings[0].code == "ND-F007"
 
 
+def test_what_is_no_module() -> None:
+    for given in (Net, {"model": Net()}, None):
+        with pytest.raises(UsageError, match="ND-F009"):
+            trace(given, EXAMPLE)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("module", ["snntorch._neurons.leaky", "norse.torch.module.lif", "sinabs.layers.lif"])
 def test_neurons_of_other_libraries(module: str) -> None:
     """By the name of the package that defines the class; none of them has to be installed."""

@@ -50,6 +50,7 @@ def test_images_are_left_as_they_are_and_checked() -> None:
     images = pictures(2)
     images.setflags(write=False)
     run(GRAPH, images)
-    for bad in (pictures(2)[0], np.zeros((0, 1, 8, 8)), np.full((1, 1, 8, 8), np.inf), "text"):
+    beyond_float32 = np.full((1, 1, 8, 8), 1e300)
+    for bad in (pictures(2)[0], np.zeros((0, 1, 8, 8)), np.full((1, 1, 8, 8), np.inf), beyond_float32, "text"):
         with pytest.raises(UsageError):
             run(GRAPH, bad)
