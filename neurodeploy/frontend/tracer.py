@@ -29,7 +29,8 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     example_input: [N, C, H, W], or events [N, T, C, H, W]; only the shape of the first sample counts.
     name: of the graph; the class of the model by default.
     The model is left as it was: weights, modules, training flags and membranes.
-    Raises UsageError for what is no module or an example of another shape, UnsupportedModelError with all findings for the rest.
+    Raises UsageError for what is no module or an example of another shape, UnsupportedModelError with all findings for
+    the rest.
     """
     model = _module(model)
     example = _example(model, example_input)

@@ -17,6 +17,7 @@ from neurodeploy.errors import EnvironmentMissingError, Finding, LimitExceededEr
 VARIABLE = "NEURODEPLOY_LAVA_PYTHON"
 PYTHON_VERSION = "3.10"  # lava-nc 0.10.0 does not import on 3.11 and later
 LOCAL = ".venv-lava"
+MARK = "made-by-neurodeploy"  # file in an environment that set-up may remove again
 MEND = f"run `neurodeploy lava setup`, or set {VARIABLE} to a Python 3.10 that has lava-nc {LAVA_VERSION}"
 INSPECT_SECONDS = 60
 INSPECT = """
@@ -71,15 +72,15 @@ def setup(path: Path | None = None, progress: Callable[[str], None] = lambda lin
     """Make the environment with uv, in the user's cache unless `path` is given; one that works is kept as it is.
 
     What is half made is removed when something fails. Raises EnvironmentMissingError without uv or Python 3.10,
-    UsageError where `path` holds something else, LimitExceededError where the installation fails.
+    UsageError where `path` holds what set-up did not make, LimitExceededError where the installation fails.
     """
     path = (path or cache_path()).expanduser().absolute()
     if path.exists():
         environment, problem = _inspect(_python_of(path), "setup")
         if environment:
             return environment
-        if not (path / "pyvenv.cfg").is_file():
-            have = f"{path} is no virtual environment"
+        if path != cache_path() and not (path / MARK).is_file():
+            have = f"{path}, which `neurodeploy lava setup` did not make: {problem}"
             raise UsageError(Finding("ND-B151", "", "a folder that does not exist yet", have, "choose another path"))
         progress(f"removing {path}: {problem}")
         shutil.rmtree(path)
@@ -87,6 +88,7 @@ def setup(path: Path | None = None, progress: Callable[[str], None] = lambda lin
     try:
         progress(f"making {path} with Python {base}")
         _install([uv, "venv", "--quiet", "--python", base, str(path)])
+        (path / MARK).touch()
         progress(f"installing lava-nc {LAVA_VERSION}")
         python = str(_python_of(path))
         _install([uv, "pip", "install", "--quiet", "--python", python, f"lava-nc=={LAVA_VERSION}"])

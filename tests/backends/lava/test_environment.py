@@ -15,6 +15,9 @@ from tests.backends.lava.graphs import every_kind, images_of
 FACTS = '{"version": "3.10.13", "lava": "0.10.0", "numpy": "1.26.4"}'
 
 
+INSTALLS = f"cat > \"$5\" <<'END'\n#!/bin/sh\necho '{FACTS}'\nEND"
+
+
 def fake_python(path: Path, facts: str = FACTS) -> Path:
     """A program that answers as a Python would."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,9 +106,7 @@ def fake_uv(folder: Path, install: str) -> Path:
 
 
 def test_set_up_makes_an_environment_once(nowhere: Path) -> None:
-    fake_uv(nowhere / "bin", f'printf "#!/bin/sh\\necho \\047{FACTS}\\047\\n" > "$5"'.replace('"3', '\\"3'))
-    uv = nowhere / "bin" / "uv"
-    uv.write_text(uv.read_text().split("fi\n")[0] + f"fi\ncat > \"$5\" <<'END'\n#!/bin/sh\necho '{FACTS}'\nEND\n")
+    uv = fake_uv(nowhere / "bin", INSTALLS)
     lines: list[str] = []
     made = environment.setup(progress=lines.append)
     assert made.python == nowhere / "cache" / "neurodeploy" / "lava" / "bin" / "python"
@@ -123,17 +124,25 @@ def test_a_set_up_that_fails_leaves_nothing(nowhere: Path, install: str) -> None
     assert not (nowhere / "made").exists()
 
 
-def test_set_up_needs_uv_and_never_removes_what_is_no_environment(
-    nowhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_set_up_needs_uv_and_never_removes_what_it_did_not_make(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(EnvironmentMissingError, match="pip install uv"):
         environment.setup(nowhere / "made")
-    (nowhere / "mine").mkdir()
-    (nowhere / "mine" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match="no virtual environment"):
-        environment.setup(nowhere / "mine")
+    fake_python(nowhere / "mine" / "bin" / "python", FACTS.replace("0.10.0", ""))
+    for name in ("thesis.txt", "pyvenv.cfg"):
+        (nowhere / "mine" / name).touch()
+        with pytest.raises(UsageError, match="did not make: it has no lava-nc"):
+            environment.setup(nowhere / "mine")
     assert (nowhere / "mine" / "thesis.txt").exists()
+
+
+def test_set_up_makes_its_own_half_made_environment_again(nowhere: Path) -> None:
+    fake_uv(nowhere / "bin", INSTALLS)
+    made = environment.setup(nowhere / "made").python
+    fake_python(made, FACTS.replace("0.10.0", ""))
+    lines: list[str] = []
+    assert environment.setup(nowhere / "made", lines.append).lava == "0.10.0"
+    assert lines[0].startswith(f"removing {nowhere / 'made'}")
 
 
 def test_a_shim_that_fails_is_passed_over(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
