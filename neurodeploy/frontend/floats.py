@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from neurodeploy.frontend.neurons import looks_like_neuron
 from neurodeploy.images import Images, slices
 
 BATCH = 100
-NOISE = 1e-4  # of float32 logits between batch sizes; a membrane that runs across samples changes far more
 
 
 def run_float(
@@ -27,7 +27,7 @@ def run_float(
     """
     parts = []
     with torch.no_grad(), at_rest(model):
-        size = batch if _samples_stay_apart(model, images[:2]) else 1
+        size = batch if _leading_axes(model, images[:1]) == _leading_axes(model, images[:2]) else 1
         for part, chunk in slices(images, size):
             parts.append(_logits(model, chunk))
             if progress:
@@ -35,9 +35,20 @@ def run_float(
     return np.concatenate(parts)
 
 
-def _samples_stay_apart(model: nn.Module, pair: Images) -> bool:
-    """Whether the last sample's logits are the same alone as behind another."""
-    return bool(np.allclose(_logits(model, pair)[-1:], _logits(model, pair[-1:]), atol=NOISE))
+def _leading_axes(model: nn.Module, images: Images) -> list[int]:
+    """What each neuron runs along, call by call: T, or T * B where its membrane runs from sample to sample."""
+    lengths: list[int] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda module, arguments: lengths.extend(x.shape[0] for x in arguments[:1]))
+        for module in model.modules()
+        if looks_like_neuron(module)
+    ]
+    try:
+        _logits(model, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return lengths
 
 
 def _logits(model: nn.Module, images: Images) -> NDArray[np.float64]:

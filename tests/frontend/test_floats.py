@@ -39,6 +39,16 @@ def test_a_model_that_mixes_samples_runs_them_one_by_one() -> None:
     assert np.array_equal(run_float(model, data), alone)
 
 
+def test_samples_are_seen_to_mix_even_where_the_first_ones_are_silent() -> None:
+    model, data = lively(Leaky()), images(6, 4)
+    with torch.no_grad():
+        model.bn.bias -= 1
+    data[:2] = 0
+    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(6)])
+    assert np.array_equal(run_float(model, data), alone)
+    assert not np.array_equal(alone[0], alone[-1])
+
+
 def test_flags_and_membranes_are_restored() -> None:
     model = tiny_qkformer()
     model(torch.rand(2, 1, 8, 8))
