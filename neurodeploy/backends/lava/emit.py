@@ -48,10 +48,19 @@ def export(graph: MappedGraph, target: Path, overwrite: bool = False) -> Path:
     """Write the folder atomically: complete at `target`, or not there at all.
 
     An existing target is refused; with `overwrite`, one that this function wrote is replaced.
-    Raises UsageError, VerifyError where the graph breaks a rule, OSError where the disk fails.
+    Raises UsageError, also where the target cannot be written, and VerifyError where the graph breaks a rule.
     """
     target = target.absolute()
-    _refuse_foreign(target, overwrite)
+    try:
+        _refuse_foreign(target, overwrite)
+        _write_whole(graph, target)
+    except OSError as error:
+        have, mend = error.strerror or str(error), "choose another folder"
+        raise UsageError(Finding("ND-B132", "", "a folder that can be written", have, mend, str(target))) from error
+    return target
+
+
+def _write_whole(graph: MappedGraph, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -61,7 +70,6 @@ def export(graph: MappedGraph, target: Path, overwrite: bool = False) -> Path:
         _swap(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return target
 
 
 def write(graph: MappedGraph, folder: Path) -> None:

@@ -76,9 +76,12 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError("no space left on device")
 
     monkeypatch.setattr(emit, "_sync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UsageError, match=r"(?s)ND-B132.*no space"):
         emit.export(every_kind(0), tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="ND-B132"):
+        emit.export(every_kind(0), tmp_path / "file" / "net")
 
 
 def test_all_broken_rules_are_named_at_once(tmp_path: Path) -> None:
