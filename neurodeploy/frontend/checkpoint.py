@@ -17,8 +17,10 @@ from neurodeploy.frontend.unpickle import ForbiddenError, Stored
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "module")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
-# Layers that the official models carry and never call (and batch norm's counter, which eval mode does not read).
-UNUSED = frozenset({"norm", "norm1", "norm2", "num_batches_tracked", "pos_embed", "qkv_mp", "res_lif"})
+COUNTER = "num_batches_tracked"  # of batch norms, which eval mode does not read
+# Layers that the official models carry and never call. A model that has one of them may well call it, so that only a
+# checkpoint may have them beyond its model.
+UNUSED = frozenset({"norm", "norm1", "norm2", COUNTER, "pos_embed", "qkv_mp", "res_lif"})
 _SAVE = "save it again with torch.save(model.state_dict(), path)"
 
 
@@ -47,13 +49,14 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def load_into(model: nn.Module, path: str | PathLike[str]) -> tuple[str, ...]:
-    """Load a checkpoint into a model, all or nothing; return the keys of one side that no forward uses.
+    """Load a checkpoint into a model, all or nothing; return the keys of one side that no forward needs.
 
     Raises InvalidFileError that names every missing, unexpected or wrongly shaped key, and weights with NaN.
     """
     state, expected = load_checkpoint(path), model.state_dict()
     missing, unexpected = ([*(a.keys() - b.keys())] for a, b in ((expected, state), (state, expected)))
-    idle = [key for key in (*missing, *unexpected) if not UNUSED.isdisjoint(key.split("."))]
+    idle = [key for key in missing if key.endswith(COUNTER)]
+    idle += [key for key in unexpected if not UNUSED.isdisjoint(key.split("."))]
     findings = [
         *_key_findings(path, "every parameter of the model", "missing", set(missing) - set(idle)),
         *_key_findings(path, "parameters of the model only", "unexpected", set(unexpected) - set(idle)),

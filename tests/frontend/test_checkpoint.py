@@ -326,8 +326,16 @@ def test_load_into_names_all_keys_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_unused_keys_are_told_and_not_refused(tmp_path: Path) -> None:
     model = small()
-    model.norm1 = nn.LayerNorm(4)
-    content = {k: v for k, v in model.state_dict().items() if not k.startswith("norm1")}
+    content = {k: v for k, v in model.state_dict().items() if k != "bn.num_batches_tracked"}
     content["block.0.norm2.weight"] = torch.ones(4)
     told = load_into(model, saved(tmp_path / "c.pth", content))
-    assert told == ("block.0.norm2.weight", "norm1.bias", "norm1.weight")
+    assert told == ("block.0.norm2.weight", "bn.num_batches_tracked")
+
+
+def test_a_layer_of_the_model_is_never_taken_for_unused(tmp_path: Path) -> None:
+    """A batch norm called norm1 would keep its initial statistics, and the network be wrong in silence."""
+    model = small()
+    model.norm1 = nn.BatchNorm2d(4)
+    content = {k: v for k, v in model.state_dict().items() if not k.startswith("norm1")}
+    finding = refusal(lambda: load_into(model, saved(tmp_path / "c.pth", content)))
+    assert finding.have == "4 missing: norm1.bias, norm1.running_mean, norm1.running_var, norm1.weight"
