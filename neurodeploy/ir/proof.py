@@ -105,6 +105,9 @@ def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Pro
         if weight.ndim > 2:
             payload = BYTE if inputs[0].range.lo >= 0 else SIGNED_BYTE
             yield Bound(node.name, "input payload", inputs[0].range, payload, source)
+    if node.op == "max_pool" and known[node.name].kind != "spikes":  # its ReLU neurons send differences of taps
+        span, most = inputs[0].range, symmetric(profile.payload_max)
+        yield Bound(node.name, "difference in a window", symmetric(span.hi - span.lo), most, source)
     if node.op == "lif":
         yield from _lif_bounds(node, inputs[0], steps, profile)
     elif node.op == "readout":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import DoesNotFitError
+from neurodeploy.ir.graph import Node
 from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.proof import membrane, prove, require_proof
 from neurodeploy.ir.types import Interval, ValueType
@@ -96,3 +97,11 @@ def test_payload_into_a_convolution_has_eight_bits() -> None:
     wide = conv("wide", "pixels", [[[[20]]]])
     graph = quantized(encode(), wide, conv("next", "wide", [[[[1]]]]))
     assert [(b.layer, b.quantity) for b in prove(graph) if not b.holds] == [("next", "input payload")]
+
+
+def test_differences_in_a_pool_window_have_the_width_of_a_payload() -> None:
+    """A max-pool of sums becomes ReLU neurons on the chip, which send up to the width of the whole interval."""
+    sums = conv("sums", "pixels", np.full((1, 300, 1, 1), 127).tolist())
+    pool = Node("max_pool", "pool", ("sums",), {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0)})
+    graph = quantized(encode((300, 2, 2), lo=-128, hi=127), sums, pool)
+    assert [(b.layer, b.quantity) for b in prove(graph) if not b.holds] == [("pool", "difference in a window")]
