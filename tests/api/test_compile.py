@@ -100,3 +100,41 @@ def test_models_that_cannot_be_compiled(
     assert invoke(["compile", f"{file}:{factory}", *words]) == code
     assert json.loads(capsys.readouterr().out)["findings"]
     assert not (tmp_path / "x.onnx").exists()
+
+
+class Planted:
+    """Would leave a file behind if a checkpoint could run code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize(
+    ("case", "code"), [("hostile", "ND-F103"), ("family", "ND-F105"), ("cut", "ND-F102"), ("missing", "ND-F101")]
+)
+def test_checkpoints_that_do_not_load_leave_nothing(
+    file: str, network: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, code: str
+) -> None:
+    import torch
+
+    from neurodeploy.models import spikformer_mnist
+
+    weights, planted = tmp_path / "weights.pth", tmp_path / "planted"
+    content = {"hostile": {"w": Planted(planted)}, "family": {"model": spikformer_mnist().state_dict()}}
+    if case != "missing":
+        torch.save(content.get(case, network.state_dict()), weights)
+    if case == "cut":
+        weights.write_bytes(weights.read_bytes()[:-200])
+    np.save(tmp_path / "images.npy", pictures(8))
+    before = sorted(tmp_path.iterdir())
+    words = ["--calibration", str(tmp_path / "images.npy"), "-o", str(tmp_path / "x.onnx"), "--json"]
+    assert invoke(["compile", f"{file}:tiny", "--weights", str(weights), *words]) == 3
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert findings[0]["code"] == code and findings[0]["source"] == str(weights)
+    if case == "family":
+        have = " ".join(finding["have"] for finding in findings)
+        assert all(key in have for key in spikformer_mnist().state_dict() if key.endswith("linear.weight"))
+    assert sorted(tmp_path.iterdir()) == before
