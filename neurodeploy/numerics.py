@@ -52,11 +52,6 @@ class Profile:
         return (1 << self.threshold_bits) - 1
 
     @property
-    def bias_max(self) -> int:
-        """Largest bias, in membrane units; mantissas lie in -2^12..2^12-1."""
-        return ((1 << (self.bias_bits - 1)) - 1) << self.bias_exponent_max
-
-    @property
     def payload_max(self) -> int:
         """Largest absolute payload of a graded spike."""
         return (1 << (self.payload_bits - 1)) - 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.graph import Graph, Node
-from neurodeploy.ir.types import BYTE, SIGNED_BYTE, Interval, ValueType
+from neurodeploy.ir.types import Interval, ValueType, signed, unsigned
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Profile
 
@@ -101,10 +101,10 @@ def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Pro
     if node.op == "conv":
         weight = node.tensors["weight"]
         span = Interval(int(weight.min(initial=0)), int(weight.max(initial=0)))
-        yield Bound(node.name, "weight", span, SIGNED_BYTE, source)
+        yield Bound(node.name, "weight", span, signed(profile.weight_bits), source)
         if weight.ndim > 2:
-            payload = BYTE if inputs[0].range.lo >= 0 else SIGNED_BYTE
-            yield Bound(node.name, "input payload", inputs[0].range, payload, source)
+            width = unsigned if inputs[0].range.lo >= 0 else signed
+            yield Bound(node.name, "input payload", inputs[0].range, width(profile.input_payload_bits), source)
     if node.op == "max_pool" and known[node.name].kind != "spikes":  # its ReLU neurons send differences of taps
         span, most = inputs[0].range, symmetric(profile.payload_max)
         yield Bound(node.name, "difference in a window", symmetric(span.hi - span.lo), most, source)
@@ -118,12 +118,11 @@ def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Pro
 
 def _lif_bounds(node: Node, x: ValueType, steps: int, profile: Profile) -> Iterator[Bound]:
     source, mantissa = str(node.source), node.tensors["bias_mant"].astype(np.int64)
-    half = 1 << (profile.bias_bits - 1)
     vth, exponent = node.integer("vth"), node.integer("bias_exp")
     spans = {
         "activation": (activation(node, x), symmetric(profile.activation_max)),
-        "threshold": (Interval(vth, vth), Interval(0, profile.threshold_max)),
-        "bias mantissa": (Interval(int(mantissa.min()), int(mantissa.max())), Interval(-half, half - 1)),
+        "threshold": (Interval(vth, vth), unsigned(profile.threshold_bits)),
+        "bias mantissa": (Interval(int(mantissa.min()), int(mantissa.max())), signed(profile.bias_bits)),
         "bias exponent": (Interval(exponent, exponent), Interval(0, profile.bias_exponent_max)),
         "membrane": (membrane(node, x, steps, profile), symmetric(profile.state_max)),
     }

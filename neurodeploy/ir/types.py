@@ -45,9 +45,19 @@ class Interval:
         return f"{self.lo}..{self.hi}"
 
 
-BINARY = Interval(0, 1)
-BYTE = Interval(0, 255)
-SIGNED_BYTE = Interval(-128, 127)
+def signed(bits: int) -> Interval:
+    """The two's-complement integers of so many bits."""
+    return Interval(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+
+def unsigned(bits: int) -> Interval:
+    """The natural numbers of so many bits."""
+    return Interval(0, (1 << bits) - 1)
+
+
+BINARY = unsigned(1)
+BYTE = unsigned(8)
+SIGNED_BYTE = signed(8)
 
 
 @dataclass(frozen=True)

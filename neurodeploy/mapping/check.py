@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurodeploy.errors import Finding, VerifyError
-from neurodeploy.ir.mapped import Crossbar, MappedGraph, Population, SparseWeights, apply_views
+from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, apply_views
+from neurodeploy.ir.types import Interval, signed
 from neurodeploy.numerics import PROFILES, Profile
 
 Problem = tuple[str, str]
@@ -39,7 +40,11 @@ def _crossbar_problems(mapped: MappedGraph, crossbar: Crossbar, profile: Profile
     if isinstance(crossbar.weights, SparseWeights):
         yield from _sparse_problems(crossbar.weights, source, target)
     else:
-        yield from _conv_problems(crossbar, source, target)
+        yield from _conv_problems(crossbar.weights, crossbar.delay, source, target)
+    weights = crossbar.weights.weights if isinstance(crossbar.weights, SparseWeights) else crossbar.weights.weight
+    span = Interval(int(weights.min(initial=0)), int(weights.max(initial=0)))
+    if not span.within(signed(profile.weight_bits)):
+        yield f"weights in {signed(profile.weight_bits)}", str(span)
 
 
 def _sparse_problems(weights: SparseWeights, source: Population, target: Population) -> Iterator[Problem]:
@@ -52,16 +57,11 @@ def _sparse_problems(weights: SparseWeights, source: Population, target: Populat
             yield f"{name} in 0..{size - 1}", f"{index.min()}..{index.max()}"
     if len(np.unique(weights.rows * source.size + weights.cols)) != count:
         yield "one synapse a pair of neurons", "a pair twice"
-    if count and not (weights.weights.min() >= -128 and weights.weights.max() <= 127):
-        yield "weights in -128..127", f"{weights.weights.min()}..{weights.weights.max()}"
 
 
-def _conv_problems(crossbar: Crossbar, source: Population, target: Population) -> Iterator[Problem]:
-    weights = crossbar.weights
-    if isinstance(weights, SparseWeights):
-        return
-    if crossbar.delay:
-        yield "a convolution without delay", str(crossbar.delay)
+def _conv_problems(weights: ConvWeights, delay: int, source: Population, target: Population) -> Iterator[Problem]:
+    if delay:
+        yield "a convolution without delay", str(delay)
     image = apply_views(np.zeros(source.shape, np.int8), weights.in_views).shape
     out_channels, in_channels, *kernel = weights.weight.shape
     if len(image) != 3 or image[0] != in_channels * weights.groups:
