@@ -17,7 +17,10 @@ def check_images(images: object, shape: tuple[int, ...]) -> Images:
 
     Raises UsageError (all findings at once) for another type or shape, an empty batch, NaN or infinity.
     """
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different length, a tensor with a gradient
+        raise UsageError(_finding("ND-B002", "a NumPy array of numbers", str(error), "pass a float32 array")) from error
     dims = ", ".join(map(str, shape))
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise UsageError(
@@ -39,7 +42,12 @@ def check_images(images: object, shape: tuple[int, ...]) -> Images:
 
 
 def slices(images: Images, batch: int) -> Iterator[tuple[slice, Images]]:
-    """The images in slices of at most `batch` samples, so that memory is bounded whatever their number."""
+    """The images in slices of at most `batch` samples, so that memory is bounded whatever their number.
+
+    Raises UsageError for a batch of less than one sample.
+    """
+    if batch < 1:
+        raise UsageError(Finding("ND-B006", "batch", "at least one sample at a time", str(batch), "leave batch out"))
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
         yield part, images[part]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -224,16 +224,18 @@ def _mul(call: Call) -> Value:
 
 def _div(call: Call) -> Value:
     require(call.flag("rounding_mode") is None, "a true division", f"{call.flag('rounding_mode')}")
-    x = call.value("self")
-    return replace(x, name=call.build.scale(x.name, 1.0 / _number(call.arguments["other"]), call.source))
+    x, divisor = call.value("self"), _number(call.arguments["other"])
+    require(divisor != 0, "a divisor that is not zero", divisor)
+    return replace(x, name=call.build.scale(x.name, 1.0 / divisor, call.source))
 
 
 def _number(factor: Any) -> float:
     """A factor that is one number, also as a parameter. Raises IllegalNode."""
     if isinstance(factor, torch.Tensor):
         require(factor.numel() == 1, "a factor that is one number", f"a tensor {tuple(factor.shape)}")
-        return float(factor)
-    require(isinstance(factor, (int, float)), "a factor that is one number", "a computed tensor")
+    else:
+        require(isinstance(factor, (int, float)), "a factor that is one number", "a computed tensor")
+    require(isfinite(factor), "a finite factor", float(factor))
     return float(factor)
 
 

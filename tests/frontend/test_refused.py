@@ -172,6 +172,8 @@ BODIES: dict[str, tuple[Callable[[Any, Tensor], Tensor], str, str]] = {
     "concatenation": (lambda net, x: torch.cat([x, x], 3), "ND-F004", "cat"),
     "a factor a channel": (lambda net, x: x * net.w[:, :1, :1, :1].reshape(4, 1, 1), "ND-F004", "slice"),
     "a learned factor a channel": (lambda net, x: x * net.v, "ND-F003", "a tensor (4, 1, 1)"),
+    "a factor that is none": (lambda net, x: x * float("nan"), "ND-F003", "a finite factor"),
+    "a division by zero": (lambda net, x: x / 0, "ND-F003", "a divisor that is not zero"),
 }
 
 

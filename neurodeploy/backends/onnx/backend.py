@@ -57,7 +57,7 @@ def run(
     start = time.perf_counter()
     work = partial(_run_slice, session, kept, logits)
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
-        for done in pool.map(work, slices(checked, batch or batch_size(graph))):
+        for done in pool.map(work, slices(checked, batch_size(graph) if batch is None else batch)):
             if progress:
                 progress(done, count)
     seconds = time.perf_counter() - start

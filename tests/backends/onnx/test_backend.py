@@ -65,6 +65,12 @@ def test_slices_are_small_where_the_values_are_large() -> None:
     assert backend.batch_size(wide) == 1
 
 
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_of_no_sample_is_refused(batch: int) -> None:
+    with pytest.raises(UsageError, match="ND-B006"):
+        run(small(), np.zeros((3, 1, 2, 2), np.float32), batch=batch)
+
+
 def test_progress_counts_the_samples() -> None:
     calls: list[tuple[int, int]] = []
     images = np.zeros((7, 1, 2, 2), np.float32)

@@ -50,7 +50,13 @@ def test_images_are_left_as_they_are_and_checked() -> None:
     images = pictures(2)
     images.setflags(write=False)
     run(GRAPH, images)
-    beyond_float32 = np.full((1, 1, 8, 8), 1e300)
-    for bad in (pictures(2)[0], np.zeros((0, 1, 8, 8)), np.full((1, 1, 8, 8), np.inf), beyond_float32, "text"):
+    pixel = np.ones((1, 1, 8, 8))
+    for bad in (pictures(2)[0], pixel[:0], pixel * np.inf, pixel * 1e300, "text", [[1], [1, 2]]):
         with pytest.raises(UsageError):
             run(GRAPH, bad)
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_of_no_sample_is_refused(batch: int) -> None:
+    with pytest.raises(UsageError, match="ND-B006"):
+        run(GRAPH, pictures(3), batch=batch)
