@@ -102,9 +102,10 @@ def _state_dict(loaded: Any) -> dict[Any, Any]:
 
 def _check_tensors(file: Path, state: dict[Any, Any]) -> None:
     """Raise InvalidFileError unless every item is a tensor under a name."""
-    other = [str(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Stored))]
-    if other or not state:
-        have = f"no tensors under {', '.join(other[:8])}" if other else "no tensors"
+    other = [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Stored))]
+    if other or not state:  # a key that is no text may be as large as it likes when it is printed
+        names = [key if isinstance(key, str) else f"a key of type {type(key).__name__}" for key in other[:8]]
+        have = f"no tensors under {', '.join(names)}" if other else "no tensors"
         raise _invalid(file, "ND-F104", "a state dict: tensors by name", have, _SAVE)
 
 

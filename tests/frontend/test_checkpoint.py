@@ -298,6 +298,14 @@ def test_no_state_dict(tmp_path: Path, content: Any) -> None:
     assert refusal(lambda: load_checkpoint(file)).code == "ND-F104"
 
 
+def test_keys_that_are_no_text_are_not_printed(tmp_path: Path) -> None:
+    key: tuple[Any, ...] = ()
+    for _ in range(16):
+        key = (key, key)
+    finding = refusal(lambda: load_checkpoint(saved(tmp_path / "c.pth", {key: torch.ones(1)})))
+    assert (finding.code, finding.have) == ("ND-F104", "no tensors under a key of type tuple")
+
+
 def test_load_into(tmp_path: Path) -> None:
     model, other = small(), small()
     with torch.no_grad():

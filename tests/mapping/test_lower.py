@@ -152,7 +152,7 @@ def test_planted_faults_are_found() -> None:
         assert caught.value.findings[0].code == "ND-M002"
     conv = next(c for c in mapped.crossbars if not hasattr(c.weights, "rows"))
     wide = replace(conv, weights=replace(conv.weights, weight=conv.weights.weight * 300))
-    with pytest.raises(VerifyError, match="weights in -128..127"):
+    with pytest.raises(VerifyError, match=r"weights in -128\.\.127"):
         check(replace(mapped, crossbars=(*(c for c in mapped.crossbars if c is not conv), wide)))
 
 
