@@ -47,7 +47,8 @@ Progress = Callable[[int, int], None]
 Stages = Callable[[str], None]
 FilePath = str | PathLike[str]
 
-BACKENDS = ("reference", "onnx", "lava")
+BACKENDS = ("reference", "mapped", "onnx", "lava")
+COMPARED = ("reference", "onnx", "lava")
 SLICE = 64  # samples that are compared at a time
 MEMORY = 1 << 29  # bytes that the probes of one backend may take in a slice
 PROBE_BYTES = 5  # a spike (uint8) and a membrane (int32)
@@ -84,7 +85,8 @@ class CompiledModel:
     def run(self, images: object, backend: str = "reference", probes: Probes = "none", **options: Any) -> RunResult:
         """Run images float32 [N, C, H, W].
 
-        backend: reference, onnx or lava.  probes: "all", "none", or names and patterns of LIFs.
+        backend: reference, mapped (the lowered network, step by step in NumPy), onnx or lava.
+        probes: "all", "none", or names and patterns of LIFs.
         options: of the backend, e.g. progress, batch (reference, onnx), runtime and timeout (lava).
         Raises UsageError for bad images, probes or an unknown backend, EnvironmentMissingError where something has to
         be installed, LimitExceededError where a time limit is exceeded.
@@ -133,7 +135,7 @@ def compile(
     """
     say = progress or (lambda stage: None)
     chip = load_target(target)
-    images = _calibration(calibration, tuple(np.shape(example_input))[1:])
+    images = _calibration(calibration, _image_shape(example_input))
     options = QuantizeOptions(weight_bits, chip.arithmetic)
     say("trace")
     traced = _frontend().trace(model, example_input, name)
@@ -160,7 +162,7 @@ def load_model(spec: str, weights: FilePath | None = None) -> Any:
 def compare(
     deployed: CompiledModel,
     images: object,
-    backends: Sequence[str] = BACKENDS,
+    backends: Sequence[str] = COMPARED,
     probes: Probes = "all",
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -213,6 +215,8 @@ def evaluate(
     truth = check_labels(labels, len(checked), classes)
     count, watched = len(checked), checked[:rate_samples]
     total = count if float_model is None else 2 * count
+    if rate_samples < 0:
+        raise UsageError(Finding("ND-C004", "rate_samples", "0 or more", str(rate_samples), "0 takes no firing rates"))
     rates, parts = FiringRates(), list[RunResult]()
     for part, chunk in slices(watched, slice_size(deployed.graph, "all")):
         parts.append(deployed.run(chunk, backend, "all", **options))
@@ -281,11 +285,32 @@ def _on_lava(model: CompiledModel, images: object, probes: Probes, options: dict
     return backend.run(mapped, checked, probes, **options)
 
 
-_RUNNERS: dict[str, Runner] = {"reference": _on_graph("reference"), "onnx": _on_graph("onnx"), "lava": _on_lava}
+def _on_mapped(model: CompiledModel, images: object, probes: Probes, options: dict[str, Any]) -> RunResult:
+    from neurodeploy.backends.reference import run_mapped
+
+    return run_mapped(model._mapped, images, probes, **options)
+
+
+_RUNNERS: dict[str, Runner] = {
+    "reference": _on_graph("reference"),
+    "mapped": _on_mapped,
+    "onnx": _on_graph("onnx"),
+    "lava": _on_lava,
+}
 
 
 def _unknown_backend(need: str, have: str) -> UsageError:
     return UsageError(Finding("ND-C001", "backend", need, have, "neurodeploy doctor lists what works here"))
+
+
+def _image_shape(example: Any) -> tuple[int, ...]:
+    """[C, H, W] of an example [N, C, H, W]. Raises UsageError."""
+    shape = tuple(int(n) for n in getattr(example, "shape", ()))
+    if len(shape) == 4:
+        return shape[1:]
+    need, have = "one image [1, C, H, W], as an array or a tensor", f"{type(example).__name__} of shape {list(shape)}"
+    mend = "event frames [N, T, C, H, W] cannot be deployed yet" if len(shape) == 5 else "pass images[:1]"
+    raise UsageError(Finding("ND-C003", "example_input", need, have, mend))
 
 
 def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -23,7 +23,13 @@ CALIBRATION_IMAGES = 256
     type=click.Path(path_type=Path),
     help="Images as the model takes them, .npy or .npz with `images`; some tens are enough.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=CALIBRATION_IMAGES, show_default=True, help="Of these.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=CALIBRATION_IMAGES,
+    show_default=True,
+    help="Use so many, evenly spread.",
+)
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
 @click.option("--target", default="loihi2", show_default=True, help="A chip's name, or the path of a .toml file.")
 @click.option("--weight-bits", multiple=True, metavar="N | PATTERN=N", help="2 to 8, for all layers or for some.")
@@ -39,7 +45,8 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     from neurodeploy.cli.inputs import load_data
     from neurodeploy.report import text
 
-    images = load_data(choices["calibration"], choices["limit"]).images
+    given = load_data(choices["calibration"]).images
+    images = given[:: max(1, len(given) // choices["limit"])][: choices["limit"]]  # data is often sorted by class
     network = api.load_model(model, choices["weights"])
     with output.stages() as stage:
         deployed = api.compile(

@@ -15,7 +15,7 @@ from neurodeploy.cli.output import Output
 from neurodeploy.errors import Finding, UsageError
 
 Function = Callable[..., Any]
-BACKENDS = ("reference", "onnx", "lava")
+BACKENDS = ("reference", "mapped", "onnx", "lava")
 
 artefact = click.argument("artefact", type=click.Path(path_type=Path), metavar="ARTEFACT")
 images = click.option(

@@ -15,7 +15,7 @@ from neurodeploy.errors import Finding, UnsupportedModelError
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.mapped import ConvWeights, Encoding, MappedGraph, Population, SparseWeights, View, Views
 from neurodeploy.ir.passes import remove_dead, run_passes
-from neurodeploy.ir.proof import require_proof
+from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, positions, reshaped, sparse
@@ -63,8 +63,7 @@ def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
     attention: the order of Q K^T V: "kv", "qk", or the one with fewer product neurons.
     Raises UnsupportedModelError for an op without a lowering, DoesNotFitError where a bound fails.
     """
-    graph = run_passes(graph, (reassociate(attention), remove_dead))
-    require_proof(graph)
+    graph = _ordered(graph, attention)
     missing = [node for node in graph.nodes if node.op not in _LOWERINGS]
     if missing:
         mend = "run it on the CPU backends, or ask for a lowering in an issue"
@@ -75,6 +74,15 @@ def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
     for node in graph.nodes:
         state.values[node.name] = _LOWERINGS[node.op](state, node)
     return check(_finished(state))
+
+
+def _ordered(graph: Graph, attention: AttentionOrder) -> Graph:
+    """The graph in the order asked for, proven; "auto" stays with the order that it has where the other overflows."""
+    ordered = run_passes(graph, (reassociate(attention), remove_dead))
+    if attention == "auto" and not all(bound.holds for bound in prove(ordered)):
+        ordered = run_passes(graph, (remove_dead,))
+    require_proof(ordered)
+    return ordered
 
 
 def _finished(state: Lowering) -> MappedGraph:

@@ -9,6 +9,7 @@ from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, round_to
 
+TOO_TIGHT = "ND-Q013"
 PASS_THROUGH = ("max_pool", "reshape", "permute")
 
 
@@ -79,7 +80,7 @@ def too_tight(build: Builder, node: Node) -> Refused:
     widths = build.options.profile
     need = f"activation in {widths.activation_bits} bits, bias in {widths.bias_bits} bits << {widths.bias_exponent_max}"
     have = "even a threshold of 1 leaves them"
-    return Refused("ND-Q013", need, have, "train with smaller biases or a higher threshold in this layer")
+    return Refused(TOO_TIGHT, need, have, "train with smaller biases or a higher threshold in this layer")
 
 
 def _emit_conv(build: Builder, node: Node, axon: Quantity, weight: object, unit: float) -> None:

@@ -58,7 +58,8 @@ def measured_codes(
     neural = [layer for layer in layers if driven(graph, layer)[1].op == "neuron"]
     if not neural:
         return codes[:1]
-    return [PixelCode(c.bits, c.step, c.span, _error(graph, neural, images[:IMAGES], c, options)) for c in codes]
+    spread = images[:: max(1, len(images) // IMAGES)][:IMAGES]  # data sets are often sorted by class
+    return [PixelCode(c.bits, c.step, c.span, _error(graph, neural, spread, c, options)) for c in codes]
 
 
 def pixel_code(images: NDArray[np.float32], bits: int) -> PixelCode:

@@ -10,14 +10,14 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError, UsageError
 from neurodeploy.images import check_images
 from neurodeploy.ir.graph import Graph, Node, Stage, tensor, topological
 from neurodeploy.ir.passes import remove_dead, run_passes, simplify_views
 from neurodeploy.ir.proof import require_proof
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.counts import embed_counts
-from neurodeploy.quantize.currents import driven, quantize_conv
+from neurodeploy.quantize.currents import TOO_TIGHT, driven, quantize_conv
 from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.pixels import quantize_input
@@ -37,7 +37,7 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
     folded = run_passes(traced, (fold_batchnorm, simplify_views, remove_dead))
     (source,) = folded.of("input")
     options.check_patterns(node.name for node in folded.of("conv"))
-    build = Builder(folded, options, check_images(calibration, source.integers("shape")))
+    build = Builder(folded, options, _calibration(calibration, source.integers("shape")))
     _walk(build)
     metadata = {**traced.metadata, "quantization": json.dumps(build.choices, sort_keys=True)}
     quantized = replace(
@@ -53,6 +53,15 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
     return quantized
 
 
+def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The images, checked. Raises UsageError, also where every pixel is zero: they have no range to code."""
+    checked = check_images(images, shape)
+    if not checked.any():
+        need, mend = "calibration images as the model will see them", "pass some tens of real images"
+        raise UsageError(Finding("ND-Q004", "calibration", need, "every pixel is zero", mend))
+    return checked
+
+
 def _walk(build: Builder) -> None:
     findings = list(_stray_currents(build.traced))
     if findings:
@@ -65,7 +74,8 @@ def _walk(build: Builder) -> None:
         except Refused as refusal:
             findings.append(refusal.finding(node))
     if findings:
-        raise UnsupportedModelError(findings)
+        tight = all(finding.code == TOO_TIGHT for finding in findings)
+        raise DoesNotFitError(findings) if tight else UnsupportedModelError(findings)
 
 
 def _stray_currents(graph: Graph) -> Iterator[Finding]:

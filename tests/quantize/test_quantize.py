@@ -105,6 +105,7 @@ def test_every_pattern_without_a_layer_is_named() -> None:
         (np.zeros((2, 3, 8, 8), np.float32), "ND-B003"),
         (np.full((2, 1, 8, 8), np.nan, np.float32), "ND-B005"),
         (np.array(["a"]), "ND-B002"),
+        (np.zeros((2, 1, 8, 8), np.float32), "ND-Q004"),
     ],
 )
 def test_bad_calibration(images: np.ndarray, code: str) -> None:

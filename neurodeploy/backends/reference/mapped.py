@@ -7,6 +7,7 @@ does not matter, and a wrong delay or reset shows as a difference from the quant
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,35 +19,38 @@ from neurodeploy.ir.graph import Node
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, apply_views
 from neurodeploy.numerics import PROFILES, Int64, lif_step
 
+Progress = Callable[[int, int], None]
 
-def run_mapped(mapped: MappedGraph, images: object, probes: Probes = "none") -> RunResult:
+
+def run_mapped(
+    mapped: MappedGraph, images: object, probes: Probes = "none", progress: Progress | None = None
+) -> RunResult:
     """Stream images float32 [N, C, H, W] through the populations; spikes and membranes in the samples' own steps.
 
-    Raises UsageError for bad images or probes.
+    progress(done, total) counts time steps.  Raises UsageError for bad images or probes.
     """
     source = next(p for p in mapped.populations if p.kind == "source")
     checked = check_images(images, source.shape)
-    lifs = [p.value for p in mapped.populations if p.kind == "lif" and p.value]
-    names = select_probes(probes, lifs)
+    names = select_probes(probes, [p.value for p in mapped.populations if p.kind == "lif" and p.value])
+    watched = {mapped.views[name][0] for name in names} | {mapped.output}
     start = time.perf_counter()
     chip = _Chip(mapped, _encode(mapped, checked))
-    total = len(checked) * mapped.steps
-    trace = {p.name: np.zeros((total, p.size), np.int32) for p in mapped.populations}
-    membrane = {p.name: np.zeros((total, p.size), np.int32) for p in mapped.populations if p.kind == "lif"}
-    for now in range(total + max(p.depth for p in mapped.populations)):
+    total, last = len(checked) * mapped.steps, max(p.depth for p in mapped.populations)
+    trace = {name: np.zeros((total, mapped.by_name[name].size), np.int32) for name in watched}
+    membrane = {name: np.zeros_like(steps) for name, steps in trace.items()}
+    for now in range(total + last):
         chip.step(now)
-        for population in mapped.populations:
-            index = now - population.depth
+        for name in watched:
+            index = now - mapped.by_name[name].depth
             if 0 <= index < total:
-                trace[population.name][index] = chip.sent[population.name][-1]
-                if population.kind == "lif":
-                    membrane[population.name][index] = chip.membrane[population.name]
+                trace[name][index], membrane[name][index] = chip.sent[name][-1], chip.membrane[name]
+        if progress:
+            progress(now + 1, total + last)
     counts = trace[mapped.output].astype(np.int64).reshape(len(checked), mapped.steps, -1).sum(axis=1)
     logits = counts + mapped.output_bias.astype(np.int64)
     spikes = {name: _shaped(mapped, name, trace, len(checked)).astype(np.uint8) for name in names}
     after = {name: _shaped(mapped, name, membrane, len(checked)) for name in names}
-    seconds = time.perf_counter() - start
-    return RunResult("reference-mapped", logits, mapped.output_scale, spikes, after, seconds)
+    return RunResult("mapped", logits, mapped.output_scale, spikes, after, time.perf_counter() - start)
 
 
 def _encode(mapped: MappedGraph, images: Images) -> Int64:
