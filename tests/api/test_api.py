@@ -49,7 +49,7 @@ def test_bounds_hold_and_are_described(model: nd.CompiledModel) -> None:
     assert document["mapped"]["neurons_by_kind"]["lif"] >= document["neurons"]
 
 
-@pytest.mark.parametrize("backend", ["reference", "onnx"])
+@pytest.mark.parametrize("backend", ["reference", "mapped", "onnx"])
 def test_run_is_the_backends_run(model: nd.CompiledModel, images: Any, backend: str) -> None:
     wanted = run(model.graph, images, "all")
     found = model.run(images, backend, "all")
@@ -196,3 +196,26 @@ def test_lava_equals_the_reference_in_both_orders(model: nd.CompiledModel, image
         found = nd.compare(model, images[:2], ("reference", "lava"), options=options)
         assert found.equal
         assert found.samples == 2
+
+
+def test_the_mapped_network_is_compared_like_any_backend(model: nd.CompiledModel, images: Any) -> None:
+    seen: list[tuple[int, int]] = []
+    found = nd.compare(model, images[:3], ("reference", "mapped"), progress=lambda done, of: seen.append((done, of)))
+    assert found.require_equal().samples == 3
+    assert str(found).startswith("reference == mapped: 3 samples") and str(found).endswith(", 0 differences")
+    assert seen[-1] == (6, 6)
+
+
+@pytest.mark.parametrize(
+    "example", [None, [1.0], pictures(1)[0], pictures(1)[None]], ids=["none", "list", "3d", "events"]
+)
+def test_the_example_is_blamed_for_itself(example: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        nd.compile(None, example, calibration=pictures(4))
+    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-C003", "example_input")]
+
+
+def test_rate_samples_cannot_be_negative(model: nd.CompiledModel, images: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        nd.evaluate(model, images, np.zeros(SAMPLES, np.int64), rate_samples=-1)
+    assert [f.code for f in caught.value.findings] == ["ND-C004"]

@@ -11,6 +11,7 @@ import pytest
 from neurodeploy.backends.reference import run, run_mapped
 from neurodeploy.errors import UnsupportedModelError, VerifyError
 from neurodeploy.ir.graph import Graph, Node, Stage, tensor
+from neurodeploy.ir.proof import Bound
 from neurodeploy.mapping import check, lower, reassociate
 from neurodeploy.mapping.reassociate import cost
 from neurodeploy.quantize import quantize
@@ -163,3 +164,20 @@ def test_an_op_without_a_lowering(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         lower(quantize(FAMILIES["qkformer"](0), pictures(2)))
     assert [finding.layer for finding in caught.value.findings] == ["tssa.mul"]
+
+
+def test_auto_keeps_an_order_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cheaper order's proof fails, "auto" stays with the one that was proven."""
+    graph = quantize(FAMILIES["qkformer"](0), pictures(2))
+    module = importlib.import_module("neurodeploy.mapping.lower")
+    proven = module.prove
+
+    def fails_when_reordered(candidate: Graph) -> tuple[Bound, ...]:
+        bounds = proven(candidate)
+        moved = cost(candidate) != cost(graph)
+        return tuple(replace(b, limit=replace(b.limit, lo=0, hi=0)) if moved else b for b in bounds)
+
+    monkeypatch.setattr(module, "prove", fails_when_reordered)
+    assert cost(reassociate("auto")(graph)) != cost(graph)
+    products = [p for p in lower(graph).populations if p.kind == "product"]
+    assert sum(p.size for p in products) == cost(graph)
