@@ -91,8 +91,10 @@ def _value_findings(
 
 
 def _state_dict(loaded: Any) -> dict[Any, Any]:
-    """The innermost of the known wrappers, or nothing that is a state dict."""
-    while isinstance(loaded, dict):
+    """The innermost of the known wrappers, or nothing that is a state dict (a dict that holds itself is none)."""
+    for _ in WRAPPERS:
+        if not isinstance(loaded, dict):
+            break
         inner = next((loaded[name] for name in WRAPPERS if isinstance(loaded.get(name), dict)), None)
         if inner is None:
             return loaded

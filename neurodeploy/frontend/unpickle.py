@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 
@@ -41,6 +41,7 @@ _INERT_MODULES: dict[str, frozenset[str]] = {
     "torch": frozenset({"Size", "device", *(str(dtype).removeprefix("torch.") for dtype in DTYPES.values())}),
 }
 MAX_OPCODES = 20_000_000  # of one pickle: an optimizer's state of a large model has some 100,000
+MAX_KEY = 8  # entries of a tuple that is a key
 
 
 class ForbiddenError(pickle.UnpicklingError):
@@ -69,8 +70,23 @@ class Inert:
     append = add = update = extend
 
 
+def _require_plain(key: object) -> None:
+    """Raise UnpicklingError unless a key hashes at once; nested tuples take two to the depth."""
+    for part in key if type(key) is tuple and len(key) <= MAX_KEY else (key,):
+        plain = part is None or type(part) in (str, bytes, bool, float, Inert)
+        if not plain and not (type(part) is int and abs(part) < 2**64):
+            raise pickle.UnpicklingError(f"a key of type {type(key).__name__} that is neither text nor number")
+
+
 class Dictionary(dict[Any, Any]):
     """collections.OrderedDict as a pickle may fill it: items only, no attributes."""
+
+    def __init__(self, items: Iterable[tuple[object, object]] = ()) -> None:
+        """Take the items, as Python 2 wrote them."""
+        super().__init__()
+        for key, value in items:
+            _require_plain(key)
+            self[key] = value
 
     def __setstate__(self, state: object) -> None:
         """Forget the attributes, `_metadata` among them."""
@@ -132,8 +148,40 @@ _LIVE: dict[tuple[str, str], object] = {
 }
 
 
-class Reader(pickle.Unpickler):
-    """An unpickler of state dicts. `storage` gives the elements of a persistent id: (dtype, key, elements)."""
+Opcode = Callable[[Any], None]
+
+
+def _hashing(opcode: bytes, hashed: slice) -> tuple[int, Opcode]:
+    """An opcode of the pickle machine that first looks at what it is going to hash: these places of the stack."""
+    inherited: Opcode = pickle._Unpickler.dispatch[opcode[0]]
+
+    def load(reader: Reader) -> None:
+        for key in reader.stack[hashed]:
+            _require_plain(key)
+        inherited(reader)
+
+    return opcode[0], load
+
+
+class Reader(pickle._Unpickler):
+    """An unpickler of state dicts. `storage` gives the elements of a persistent id: (dtype, key, elements).
+
+    The machine is the one in Python, for the one in C hashes any key that it meets.
+    """
+
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Opcode]] = {
+        **pickle._Unpickler.dispatch,
+        **dict(
+            (
+                _hashing(pickle.SETITEM, slice(-2, -1)),
+                _hashing(pickle.SETITEMS, slice(None, None, 2)),
+                _hashing(pickle.DICT, slice(None, None, 2)),
+                _hashing(pickle.ADDITEMS, slice(None)),
+                _hashing(pickle.FROZENSET, slice(None)),
+            )
+        ),
+    }
 
     def __init__(self, data: bytes, storage: Callable[[torch.dtype, str, int], Storage]) -> None:
         super().__init__(io.BytesIO(data), encoding="utf-8")

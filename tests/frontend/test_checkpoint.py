@@ -299,11 +299,43 @@ def test_no_state_dict(tmp_path: Path, content: Any) -> None:
 
 
 def test_keys_that_are_no_text_are_not_printed(tmp_path: Path) -> None:
-    key: tuple[Any, ...] = ()
-    for _ in range(16):
-        key = (key, key)
-    finding = refusal(lambda: load_checkpoint(saved(tmp_path / "c.pth", {key: torch.ones(1)})))
+    finding = refusal(lambda: load_checkpoint(saved(tmp_path / "c.pth", {(1, "a"): torch.ones(1)})))
     assert (finding.code, finding.have) == ("ND-F104", "no tensors under a key of type tuple")
+
+
+NESTED = b")" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(60))  # a pair of the pair before, 60 levels deep
+KEYS = {  # opcodes that hash what a pickle gives them
+    "SETITEM": b"}" + NESTED + b"Ns.",
+    "SETITEMS": b"}(" + NESTED + b"Nu.",
+    "DICT": b"(" + NESTED + b"Nd.",
+    "ADDITEMS": b"\x8f(" + NESTED + b"\x90.",
+    "FROZENSET": b"(" + NESTED + b"\x91.",
+    "OrderedDict": b"ccollections\nOrderedDict\n]" + NESTED + b"N\x86a\x85R.",
+    "a huge int": b"}\x8b\x00\x10\x00\x00" + b"\x01" * 4096 + b"Ns.",
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_keys_that_would_hash_for_ages_are_refused(tmp_path: Path, case: str) -> None:
+    finding = refusal(lambda: load_checkpoint(archive(tmp_path / "c.pth", b"\x80\x04" + KEYS[case])))
+    assert finding.code == "ND-F102"
+    assert "a key of type" in finding.have
+
+
+def test_keys_beside_the_weights(tmp_path: Path) -> None:
+    history = {1: 0.5, (1, "loss"): 0.5, None: 1, 0.1: 2, False: 3, np.float64(1): 4}
+    assert same(load_checkpoint(saved(tmp_path / "c.pth", {"model": small().state_dict(), "x": history})), small())
+
+
+def test_python_2_wrote_ordered_dicts_as_lists(tmp_path: Path) -> None:
+    listed = Hostile(collections.OrderedDict, [["w", torch.ones(2)]])
+    assert load_checkpoint(saved(tmp_path / "c.pth", {"model": listed})).keys() == {"w"}
+
+
+def test_a_dict_that_holds_itself_ends(tmp_path: Path) -> None:
+    content: dict[str, Any] = {}
+    content["model"] = content
+    assert refusal(lambda: load_checkpoint(saved(tmp_path / "c.pth", content))).code == "ND-F104"
 
 
 def test_load_into(tmp_path: Path) -> None:
