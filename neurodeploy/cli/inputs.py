@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import Finding, InvalidFileError, UsageError
+from neurodeploy.errors import Finding, InvalidFileError, LimitExceededError, UsageError
 
 Array = NDArray[Any]
+NAMES = ("images", "labels")
+MAX_BYTES = 4 << 30  # of the arrays in a file, unpacked: a million digits in float32 are 2.9 GiB
 # What numpy.load and zipfile raise on damaged bytes: RuntimeError where a flag says that a member is encrypted.
 DAMAGED = (
     *(EOFError, LookupError, NotImplementedError, RuntimeError, SyntaxError, ValueError),
@@ -31,7 +33,7 @@ class Data(NamedTuple):
 def load_data(images: Path, limit: int | None = None, labels: Path | None = None) -> Data:
     """The first `limit` images of a .npy or .npz file, with the labels of the same .npz file or of a file of their own.
 
-    Raises InvalidFileError for a missing, damaged or foreign file.
+    Raises InvalidFileError for a missing, damaged or foreign file, LimitExceededError for one of over MAX_BYTES.
     """
     arrays = _arrays(images)
     if "images" not in arrays:
@@ -61,14 +63,30 @@ def _arrays(path: Path) -> dict[str, Array]:
         if path.exists() and not path.is_file():
             raise _invalid(path, "a regular file", "a folder, device or pipe")
         with path.open("rb") as file:
+            _require_memory(path, path.stat().st_size)
             held = np.load(file, allow_pickle=False)
-            found = {"images": held} if isinstance(held, np.ndarray) else held
-            return {name: np.atleast_1d(found[name]) for name in ("images", "labels") if name in found}
+            if not isinstance(held, np.ndarray):
+                return _unpacked(path, held)
+            return {"images": np.atleast_1d(held)}
     except OSError as error:
         raise _invalid(path, "a file that can be read", error.strerror or str(error)) from error
     except DAMAGED as error:
         have = f"{type(error).__name__}: {error}".splitlines()[0]
         raise _invalid(path, "NumPy arrays without pickled objects", have) from error
+
+
+def _unpacked(path: Path, held: Any) -> dict[str, Array]:
+    """The arrays of a .npz file, which may be a thousand times larger than the file."""
+    wanted = [name for name in NAMES if name in held]
+    entries = [entry for entry in held.zip.infolist() if entry.filename.removesuffix(".npy") in wanted]
+    _require_memory(path, sum(entry.file_size for entry in entries))
+    return {name: np.atleast_1d(held[name]) for name in wanted}
+
+
+def _require_memory(path: Path, size: int) -> None:
+    if size > MAX_BYTES:
+        need, have = f"arrays of at most {MAX_BYTES:,} bytes", f"{size:,} bytes"
+        raise LimitExceededError(Finding("ND-C007", "", need, have, "split it into several files", str(path)))
 
 
 def _require_numbers(path: Path, array: Array) -> None:

@@ -49,6 +49,8 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
 
 def _document(path: Path) -> dict[str, object]:
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for ever
+            raise ValueError("a folder, device or pipe")
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
         if len(raw) > LARGEST:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from neurodeploy import api
+from neurodeploy.cli import inputs
 from neurodeploy.cli.app import TRACEBACK
 from neurodeploy.cli.inputs import load_data
 from neurodeploy.errors import InvalidFileError
@@ -68,6 +69,22 @@ def test_bad_images(call: Command, files: Files, tmp_path: Path, name: str, code
     bad_files(tmp_path)
     found = call("run", files.artefact, "--images", tmp_path / name, "--json")
     assert (found.code, found.document["exit_code"], found.findings) == (code, code, [finding])
+
+
+@pytest.mark.parametrize("name", ["large.npy", "large.npz"])
+def test_images_larger_than_the_limit(
+    call: Command, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A .npz file of zeros is small, and what it unpacks to is not; other arrays in it do not count."""
+    images = np.zeros((100, 1, 8, 8), np.float32)
+    np.save(tmp_path / "large.npy", images)
+    np.savez_compressed(tmp_path / "large.npz", images=images, labels=np.zeros(100, int))
+    np.savez_compressed(tmp_path / "fits.npz", images=images[:2], more=np.zeros(10**6))
+    monkeypatch.setattr(inputs, "MAX_BYTES", 20_000)
+    assert (tmp_path / "large.npz").stat().st_size < 2_000
+    found = call("run", files.artefact, "--images", tmp_path / name, "--json")
+    assert (found.code, found.findings) == (6, ["ND-C007"])
+    assert load_data(tmp_path / "fits.npz").images.shape == (2, 1, 8, 8)
 
 
 def test_flipped_bits_of_images_are_named_errors(tmp_path: Path) -> None:

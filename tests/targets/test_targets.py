@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -118,8 +119,9 @@ def test_what_is_no_toml_is_a_named_error(tmp_path: Path, content: bytes) -> Non
     assert [f.code for f in caught.value.findings] == ["ND-T002"]
 
 
-@pytest.mark.parametrize("name", ["missing.toml", "folder.toml"])
-def test_missing_file_and_folder_are_named_errors(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["missing.toml", "folder.toml", "pipe.toml"])
+def test_missing_file_folder_and_pipe_are_named_errors(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe.toml")
     with pytest.raises(InvalidFileError, match=name):
         load_target(tmp_path / name)
