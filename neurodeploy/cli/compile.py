@@ -47,7 +47,7 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
 
     given = load_data(choices["calibration"]).images
     images = given[:: max(1, len(given) // choices["limit"])][: choices["limit"]]  # data is often sorted by class
-    network = api.load_model(model, choices["weights"])
+    network, idle = options.load_network(output, model, choices["weights"])
     with output.stages() as stage:
         deployed = api.compile(
             network,
@@ -59,7 +59,7 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
             progress=stage,
         )
     deployed.save(path)
-    document = {"artefact": str(path), **deployed.describe(mapped=False)}
+    document = {"artefact": str(path), "ignored_keys": [*idle], **deployed.describe(mapped=False)}
     output.result(document, text.network_table(document), text.choices_table(document))
     output.note(f"wrote {path}")
 

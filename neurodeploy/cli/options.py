@@ -55,6 +55,21 @@ def chosen_probes(given: tuple[str, ...], default: str) -> Any:
     return given[0] if given in (("all",), ("none",)) else given
 
 
+def load_network(output: Output, model: str, weights: Path | None) -> tuple[Any, tuple[str, ...]]:
+    """--model with --weights loaded into it, and the keys that were left out because no forward reads them."""
+    from neurodeploy import api
+
+    network = api.load_model(model)
+    idle: tuple[str, ...] = ()
+    if weights is not None:
+        from neurodeploy.frontend import load_into
+
+        idle = load_into(network, weights)
+    if idle:
+        output.note(f"{weights}: left out {len(idle)} key(s) that no forward reads: {', '.join(idle)}")
+    return network, idle
+
+
 def require_folder(path: Path) -> None:
     """Refuse an output whose folder does not exist before the long work begins. Raises UsageError."""
     if not path.absolute().parent.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ _FORM = "package.module:factory or file.py:factory"
 def load_model(spec: str, weights: str | PathLike[str] | None = None) -> nn.Module:
     """Import a factory, call it without arguments, load the weights, and return the model in eval mode.
 
+    Keys of the weights that no forward reads are left out; a warning of the logger `neurodeploy` names them.
     Raises UsageError where the name leads to no model, InvalidFileError for a missing file and for the weights.
     """
     place, separator, attribute = spec.rpartition(":")
@@ -31,7 +33,9 @@ def load_model(spec: str, weights: str | PathLike[str] | None = None) -> nn.Modu
         raise _usage(spec, _FORM, f"{spec!r}", "name a factory, e.g. neurodeploy.models:qkformer_mnist")
     model = _built(spec, _attribute(spec, _module(spec, place), attribute))
     if weights is not None:
-        load_into(model, weights)
+        idle = load_into(model, weights)
+        if idle:
+            logging.getLogger("neurodeploy").warning("%s: keys left out: %s", weights, ", ".join(idle))
     return model.eval()
 
 

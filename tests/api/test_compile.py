@@ -91,6 +91,22 @@ def test_command_line_compiles_a_file(file: str, tmp_path: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["correlation"] is not None
 
 
+def test_command_line_names_the_keys_that_it_ignores(
+    file: str, network: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    weights, data, out = (str(tmp_path / name) for name in ("weights.pth", "images.npz", "tiny.onnx"))
+    torch.save(network.state_dict() | {"stage1.0.norm2.bias": torch.ones(8)}, weights)
+    np.savez(data, images=pictures(8), labels=np.zeros(8, np.int64))
+    assert invoke(["compile", f"{file}:tiny", "--weights", weights, "--calibration", data, "-o", out, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["ignored_keys"] == ["stage1.0.norm2.bias"]
+    assert f"{weights}: left out 1 key(s) that no forward reads: stage1.0.norm2.bias" in printed.err
+    assert invoke(["evaluate", out, "--images", data, "--model", f"{file}:tiny", "--weights", weights]) == 0
+    assert "stage1.0.norm2.bias" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("factory", "code"), [("broken", 4), ("missing", 2)])
 def test_models_that_cannot_be_compiled(
     file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], factory: str, code: int

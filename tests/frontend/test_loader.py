@@ -55,6 +55,16 @@ def test_weights(file: Path, tmp_path: Path) -> None:
         load_model(f"{file}:model", weights)
 
 
+def test_weights_that_no_forward_reads_are_named(file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = tmp_path / "w.pth"
+    torch.save({"weight": torch.ones(7, 4), "bias": torch.ones(7)}, weights)
+    load_model(f"{file}:model", weights)
+    assert not caplog.records
+    torch.save({"weight": torch.ones(7, 4), "bias": torch.ones(7), "block.norm2.bias": torch.ones(7)}, weights)
+    load_model(f"{file}:model", weights)
+    assert [record.getMessage() for record in caplog.records] == [f"{weights}: keys left out: block.norm2.bias"]
+
+
 @pytest.mark.parametrize(
     ("spec", "have"),
     [
@@ -78,7 +88,7 @@ def test_wrong_names(file: Path, spec: str, have: str) -> None:
 
 
 def test_missing_and_broken_files(tmp_path: Path) -> None:
-    with pytest.raises(InvalidFileError, match="no such file"):
+    with pytest.raises(InvalidFileError, match=r"(?s)ND-F201.*no such file"):
         load_model(f"{tmp_path}/none.py:model")
     (tmp_path / "broken.py").write_text("def model(:\n", encoding="utf-8")
     (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
