@@ -1,7 +1,6 @@
 """From the quantized graph to populations and crossbars: only what the chip has."""
 
-from neurodeploy.mapping.check import check
 from neurodeploy.mapping.lower import lower
 from neurodeploy.mapping.reassociate import AttentionOrder, reassociate
 
-__all__ = ["AttentionOrder", "check", "lower", "reassociate"]
+__all__ = ["AttentionOrder", "lower", "reassociate"]

@@ -14,12 +14,12 @@ import numpy as np
 from neurodeploy.errors import Finding, UnsupportedModelError
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.mapped import ConvWeights, Encoding, MappedGraph, Population, SparseWeights, View, Views
+from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.passes import remove_dead, run_passes
 from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, positions, reshaped, sparse
-from neurodeploy.mapping.check import check
 from neurodeploy.mapping.pool import any_of_window, largest_of_window
 from neurodeploy.mapping.reassociate import AttentionOrder, reassociate
 from neurodeploy.numerics import PROFILES
@@ -73,7 +73,7 @@ def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
     state = Lowering(graph, Network(PROFILES[graph.profile], graph.steps))
     for node in graph.nodes:
         state.values[node.name] = _LOWERINGS[node.op](state, node)
-    return check(_finished(state))
+    return check_mapped(_finished(state))
 
 
 def _ordered(graph: Graph, attention: AttentionOrder) -> Graph:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.lava.check import check
 from neurodeploy.backends.lava.readme import readme
 from neurodeploy.backends.lava.runtime.network import FORMAT, VERSION
 from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, Views
+from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.types import BINARY, BYTE, SIGNED_BYTE, Interval
 
 RUNTIME = Path(__file__).parent / "runtime"
@@ -77,7 +77,7 @@ def write(graph: MappedGraph, folder: Path) -> None:
 
     Raises VerifyError where the graph breaks a rule.
     """
-    check(graph)
+    check_mapped(graph)
     arrays: Arrays = {}
     plain = _plain(graph, arrays)
     with (folder / "network.npz").open("wb") as file:

@@ -141,7 +141,7 @@ def slow() -> MappedGraph:
     b = Builder(1)
     b.add("pixels", "source", (1, 16, 16), 0, interval=BYTE)
     b.add("lif", "lif", (32, 16, 16), 1, vth=100, dv=2048, resets=True, value="lif")
-    b.convolve("pixels", "lif", ConvWeights(b.weights(32, 1, 3, 3), (1, 1), (1, 1), 1, (), ()))
+    b.convolve("pixels", "lif", ConvWeights(b.weights(32, 1, 3, 3, low=-50, high=50), (1, 1), (1, 1), 1, (), ()))
     b.add("logits", "sum", (2,), 2)
     b.connect("lif", "logits", b.weights(2, 8192))
     return _graph(b, 4, {})
