@@ -128,7 +128,7 @@ def test_missing_layer_and_wrong_shape_are_never_equal(graph: Graph, result: Run
     broken.membrane[second] = broken.membrane[second][:, :1]
     with pytest.raises(BackendsDifferError) as caught:
         compared(graph, result, broken)
-    assert {f.layer for f in caught.value.findings} == {first, second}
+    assert {(f.code, f.layer) for f in caught.value.findings} == {("ND-V011", first), ("ND-V011", second)}
 
 
 def test_joined_adds_samples_values_and_seconds(graph: Graph, result: RunResult) -> None:

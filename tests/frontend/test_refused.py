@@ -247,19 +247,21 @@ class Outputs(Net):
 
 
 @pytest.mark.parametrize(
-    ("end", "have"),
+    ("end", "code", "have"),
     [
-        (lambda y: y, "not averaged"),
-        (lambda y: (y.mean(0), y), "2 outputs"),
-        (lambda y: y.mean(0).flatten(), "shape (3,)"),
-        (lambda y: y.mean(1), "batch"),
-        (lambda y: y.mean(), "all axes"),
-        (lambda y: F.relu(y.mean(0)), "aten.relu"),
-        (lambda y: y.mean(0) * y.mean(0), "mul after it"),
+        (lambda y: y, "ND-F006", "not averaged"),
+        (lambda y: (y.mean(0), y), "ND-F006", "2 outputs"),
+        (lambda y: y.mean(0).flatten(), "ND-F006", "shape (3,)"),
+        (lambda y: y.mean(1), "ND-F003", "batch"),
+        (lambda y: y.mean(), "ND-F003", "all axes"),
+        (lambda y: F.relu(y.mean(0)), "ND-F004", "aten.relu"),
+        (lambda y: y.mean(0) * y.mean(0), "ND-F003", "mul after it"),
     ],
 )
-def test_outputs(end: Callable[[Tensor], Any], have: str) -> None:
-    assert have in " ".join(f"{f.need} {f.have}" for f in refusals(Outputs(end)))
+def test_outputs(end: Callable[[Tensor], Any], code: str, have: str) -> None:
+    (finding,) = refusals(Outputs(end))
+    assert finding.code == code
+    assert have in f"{finding.need} {finding.have}"
 
 
 def test_a_model_that_is_a_neuron() -> None:

@@ -66,7 +66,7 @@ def test_document_is_json(document: dict[str, Any]) -> None:
 
 
 def test_nonsense_in_the_metadata_is_a_named_error(graph: Graph) -> None:
-    with pytest.raises(InvalidFileError, match="quantization"):
+    with pytest.raises(InvalidFileError, match="ND-R001 quantization"):
         describe.graph_document(replace(graph, metadata={"quantization": "{"}), ())
 
 

@@ -1,0 +1,72 @@
+"""What the quantizer refuses in a traced graph: the code, and the layer that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from neurodeploy.errors import UnsupportedModelError
+from neurodeploy.quantize import quantize
+from tests.traced_graphs import Sketch, pictures
+
+
+def branch(s: Sketch, name: str) -> str:
+    """Spikes of a convolution of the pixels."""
+    return s.lif(name, s.conv(name, "images", (4, 1, 3, 3), padding=1))
+
+
+def current_added(s: Sketch) -> str:
+    """A current, which has a unit and a bias of its own, added to spikes."""
+    return s.op("add", "both", branch(s, "a"), s.conv("b", "images", (4, 1, 3, 3), padding=1))
+
+
+def convolution_on_a_current(s: Sketch) -> str:
+    return s.lif("b", s.conv("b", s.conv("a", "images", (4, 1, 3, 3), padding=1), (4, 4, 1, 1)))
+
+
+def two_neurons_on_one_current(s: Sketch) -> str:
+    current = s.conv("a", "images", (4, 1, 3, 3), padding=1)
+    return s.op("add", "both", s.lif("first", current), s.lif("second", current, threshold=2.0))
+
+
+def unequal_scales(s: Sketch) -> str:
+    return s.op("add", "both", branch(s, "a"), s.op("scale", "half", branch(s, "b"), factor=0.5))
+
+
+def negative_factor(s: Sketch) -> str:
+    return s.lif("b", s.op("scale", "turned", branch(s, "a"), factor=-1.0))
+
+
+def factor_zero(s: Sketch) -> str:
+    return s.lif("b", s.op("scale", "nothing", branch(s, "a"), factor=0.0))
+
+
+def counts_as_a_mask(s: Sketch) -> str:
+    a, b = branch(s, "a"), branch(s, "b")
+    return s.op("mul", "masked", s.op("add", "both", a, b), a)
+
+
+REFUSED: list[tuple[Callable[[Sketch], str], list[tuple[str, str]]]] = [
+    (current_added, [("ND-Q011", "b_conv")]),
+    (convolution_on_a_current, [("ND-Q011", "a_conv")]),
+    (two_neurons_on_one_current, [("ND-Q011", "a_conv")]),
+    (unequal_scales, [("ND-Q021", "both")]),
+    (negative_factor, [("ND-Q022", "turned")]),
+    (factor_zero, [("ND-Q022", "nothing")]),
+    (counts_as_a_mask, [("ND-Q010", "masked")]),
+]
+
+
+@pytest.mark.parametrize(("body", "wanted"), REFUSED, ids=lambda value: getattr(value, "__name__", ""))
+def test_refused(body: Callable[[Sketch], str], wanted: list[tuple[str, str]]) -> None:
+    s = Sketch()
+    s.op("input", "images", shape=(1, 4, 4))
+    x = s.op("reduce_mean", "gap", body(s), axes=(1, 2), keepdims=0)
+    s.op("conv", "head", x, tensors={"weight": np.ones((3, 4))}, stride=(), padding=(), groups=1)
+    with pytest.raises(UnsupportedModelError) as caught:
+        quantize(s.finish("refused", 4, "head"), pictures(4, size=4))
+    findings = caught.value.findings
+    assert [(f.code, f.layer) for f in findings] == wanted
+    assert all(f.need and f.have and f.next and f.source.startswith("sketch.py:") for f in findings)
