@@ -6,7 +6,6 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
@@ -52,11 +51,13 @@ def _python() -> Check:
 
 def _package(name: str, needed_for: str, mend: str) -> Check:
     """Import a package: that it is installed does not say that it works."""
-    try:
-        found = version(name)
-        import_module(name)
-    except PackageNotFoundError:
+    from neurodeploy.api import installed
+
+    found = installed(name)
+    if not found:
         return Check(name, MISSING, "", needed_for, mend)
+    try:
+        import_module(name)
     except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
         return Check(name, BROKEN, f"{type(error).__name__}: {error}", needed_for, mend)
     return Check(name, OK, found, needed_for)

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+import neurodeploy
 from neurodeploy.backends.reference import run
 from neurodeploy.errors import DoesNotFitError, LimitExceededError, VerifyError
 from neurodeploy.ir.artefact import from_bytes, integrity, load, save, serialise
@@ -82,8 +83,9 @@ def test_netron_sees_the_layers() -> None:
 
 
 def test_metadata_says_what_the_file_is() -> None:
-    graph = replace(small(), metadata={"target": "loihi2"})
-    entries = {e.key: e.value for e in onnx.load_model_from_string(serialise(graph)).metadata_props}
+    model = onnx.load_model_from_string(serialise(replace(small(), metadata={"target": "loihi2"})))
+    assert (model.producer_name, model.producer_version) == ("neurodeploy", neurodeploy.__version__)
+    entries = {e.key: e.value for e in model.metadata_props}
     digest = entries.pop("neurodeploy.sha256")
     assert entries == {
         "neurodeploy.format": "1",

@@ -8,9 +8,9 @@ integer ops. The file ends with a SHA-256 over everything before it.
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from neurodeploy import __version__
 from neurodeploy.ir.artefact.files import read_bounded, write_atomic
 from neurodeploy.ir.artefact.integrity import MAX_BYTES
 from neurodeploy.ir.artefact.read import from_bytes
@@ -22,7 +22,7 @@ __all__ = ["FORMAT", "IMAGES", "LOGITS", "from_bytes", "load", "membrane_name", 
 
 def serialise(graph: Graph) -> bytes:
     """The bytes of the artefact of a quantized graph; equal graphs give equal bytes. Raises as `to_bytes` does."""
-    return to_bytes(graph, _version())
+    return to_bytes(graph, __version__)
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
@@ -36,10 +36,3 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Graph:
     """The graph of an artefact, verified and proven. Raises InvalidFileError; nothing in the file is executed."""
     return from_bytes(read_bounded(Path(path), MAX_BYTES), str(path))
-
-
-def _version() -> str:
-    try:
-        return version("neurodeploy")
-    except PackageNotFoundError:
-        return ""
