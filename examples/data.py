@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,13 +104,20 @@ def _bad_file(path: Path, need: str, have: str) -> InvalidFileError:
     return InvalidFileError(Finding("ND-D001", "", need, have, NEXT_FILES, str(path)))
 
 
+SETS: dict[str, Callable[[], Split]] = {
+    "digits": digits,
+    "fashion_mnist": fashion_mnist,
+    "fashion_mnist_train": lambda: fashion_mnist(part="train"),
+}
+
+
 @click.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--set", "name", type=click.Choice(["digits", "fashion_mnist"]), default="digits", show_default=True)
+@click.option("--set", "name", type=click.Choice(SETS), default="digits", show_default=True)
 def main(output: Path, name: str) -> None:
-    """Write a test set to OUTPUT, a .npz file with `images` and `labels`."""
+    """Write a data set to OUTPUT, a .npz file with `images` and `labels`: a test set, or one to calibrate with."""
     try:
-        split = digits() if name == "digits" else fashion_mnist()
+        split = SETS[name]()
     except InvalidFileError as error:
         raise click.ClickException(str(error)) from error
     with output.open("wb") as file:
