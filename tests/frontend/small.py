@@ -9,9 +9,18 @@ from spikingjelly.activation_based import layer
 from spikingjelly.activation_based.neuron import IFNode, LIFNode, ParametricLIFNode
 from torch import Tensor, nn
 
+from neurodeploy.ir.graph import Graph
 from neurodeploy.models import QKFormer, QKFormerConfig, Spikformer, SpikformerConfig
+from tests.float_graph import run_float
 
 STEPS = 4
+
+
+def interpret(graph: Graph, frames: Tensor) -> dict[str, Tensor]:
+    """Every value of a graph, float64 [T, *shape], for one sample [*shape] or its events [T, *shape]."""
+    event = frames.ndim > len(graph.of("input")[0].integers("shape"))
+    found = run_float(graph, frames[:, None].numpy() if event else frames[None].numpy())
+    return {name: torch.tensor(value[:, 0]) for name, value in found.items()}
 
 
 def lif(**options: Any) -> LIFNode:

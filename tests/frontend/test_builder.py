@@ -14,7 +14,7 @@ from neurodeploy.frontend.builder import VIEWS, Builder
 from neurodeploy.ir.graph import Graph, Source, Stage
 from neurodeploy.ir.infer import IllegalNode
 from neurodeploy.ir.verify import types, verify
-from tests.frontend.interpreter import interpret
+from tests.frontend.small import interpret
 
 NEURON = {"decay": 0.5, "threshold": 1.0, "decay_input": 1}
 HERE = Source("here")

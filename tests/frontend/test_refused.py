@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
 from neurodeploy.frontend import trace
-from tests.frontend.interpreter import interpret
-from tests.frontend.small import STEPS, Net, lif, lively
+from tests.frontend.small import STEPS, Net, interpret, lif, lively
 
 EXAMPLE = torch.zeros(1, 1, 4, 4)
 

@@ -18,8 +18,17 @@ from neurodeploy.ir.text import to_text
 from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types, verify
 from neurodeploy.models import qkformer_mnist, spikformer_mnist
-from tests.frontend.interpreter import interpret
-from tests.frontend.small import Containers, Events, Layers, Net, Neurons, lively, tiny_qkformer, tiny_spikformer
+from tests.frontend.small import (
+    Containers,
+    Events,
+    Layers,
+    Net,
+    Neurons,
+    interpret,
+    lively,
+    tiny_qkformer,
+    tiny_spikformer,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 TRANSFORMERS: dict[str, Callable[[], nn.Module]] = {"qkformer": tiny_qkformer, "spikformer": tiny_spikformer}
