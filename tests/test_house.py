@@ -69,9 +69,7 @@ def test_size_check_finds_what_is_too_long(tmp_path: Path) -> None:
 
 def check_contracts(root: Path) -> subprocess.CompletedProcess[str]:
     """Run import-linter over the package under the root; -S keeps an editable install of another one out."""
-    linter = pytest.importorskip(
-        "importlinter", reason="import-linter is a tool of the development environment"
-    )
+    linter = pytest.importorskip("importlinter", reason="import-linter is a tool of the development environment")
     paths = os.pathsep.join([str(root), str(Path(linter.__file__).parent.parent)])
     command = [sys.executable, "-S", "-c", "from importlinter.cli import lint_imports_command as c; c()"]
     return subprocess.run(
