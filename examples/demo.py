@@ -124,9 +124,9 @@ def summary(report: Document) -> Any:
 
 
 def drop(model: Document) -> str:
-    """Drop in points with its standard error."""
-    evaluation = model["evaluation"]
-    return f"{evaluation['drop']:.2f} +- {evaluation['drop_error']:.2f} points"
+    """Drop in points with its standard error, which a single digit does not have."""
+    points, error = (model["evaluation"][key] for key in ("drop", "drop_error"))
+    return f"{points:.2f} points" if error is None else f"{points:.2f} +- {error:.2f} points"
 
 
 def verdict(comparison: Document) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,10 @@ def test_demo_on_a_few_digits(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.onnx").is_file()
         assert (tmp_path / f"{name}_lava" / "run.py").is_file()
         assert name in run.stdout
+
+
+@pytest.mark.parametrize(("error", "wanted"), [(None, "0.00 points"), (0.25, "0.00 +- 0.25 points")])
+def test_drop_of_a_single_digit_has_no_error(error: float | None, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    drop = runpy.run_path(str(ROOT / "examples" / "demo.py"))["drop"]
+    assert drop({"evaluation": {"drop": 0.0, "drop_error": error}}) == wanted

@@ -35,6 +35,15 @@ def test_file_has_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.touch()
+    for mode in (0o600, 0o664):
+        path.chmod(mode)
+        write_atomic(path, b"x")
+        assert path.stat().st_mode & 0o777 == mode
+
+
 def test_link_keeps_pointing_at_its_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "model.onnx")
     write_atomic(tmp_path / "link", b"x")

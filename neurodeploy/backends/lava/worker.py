@@ -64,7 +64,10 @@ def _follow(process: subprocess.Popen[bytes], timeout: float | None, progress: P
                 need = f"a run of at most {timeout:g} s"
                 raise LimitExceededError(Finding("ND-B140", "", need, "it still ran", f"allow more time, or {FEWER}"))
             if selector.select(POLL_SECONDS):
-                text = _report(text + os.read(process.stdout.fileno(), 1 << 16), progress)
+                read = os.read(process.stdout.fileno(), 1 << 16)
+                if not read:  # it closed its output and lives on: there is nothing more to wake up for
+                    selector.unregister(process.stdout)
+                text = _report(text + read, progress)
     return process.wait()
 
 

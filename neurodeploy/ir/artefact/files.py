@@ -41,13 +41,15 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Put the bytes at the path: afterwards it holds all of them, or what it held before.
 
     The bytes go to a file of a unique name in the same folder, to the disk, then to the path by a rename. A failed
-    write removes that file; a killed one may leave it, with the suffix TEMPORARY. Raises UsageError.
+    write removes that file; a killed one may leave it, with the suffix TEMPORARY. A file that is replaced keeps its
+    mode, a new one has what the umask leaves. Raises UsageError.
     """
     try:
         target = path.resolve()
+        mode = _mode(target)
         handle, name = tempfile.mkstemp(TEMPORARY, ".", target.parent)
         try:
-            _fill(handle, data)
+            _fill(handle, data, mode)
             Path(name).replace(target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -58,12 +60,16 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise UsageError(finding) from error
 
 
-def _fill(handle: int, data: bytes) -> None:
+def _fill(handle: int, data: bytes, mode: int) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
-        os.fchmod(handle, 0o666 & ~_umask())
+        os.fchmod(handle, mode)
         os.fsync(handle)
+
+
+def _mode(target: Path) -> int:
+    return target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
 
 
 def _umask() -> int:

@@ -129,6 +129,12 @@ def test_a_worker_that_fails_gives_one_finding(scratch: Path, text: str, error: 
     assert len(caught.value.findings) == 1  # type: ignore[attr-defined]
 
 
+def test_a_worker_that_closes_its_output_costs_no_time(scratch: Path) -> None:
+    start = time.process_time()
+    run_script(scratch, "import os, time; os.close(1); time.sleep(2); os._exit(0)")
+    assert time.process_time() - start < 0.5
+
+
 def test_bad_images_are_refused_before_lava_starts(scratch: Path) -> None:
     graph = every_kind(0)
     images = images_of(graph, 2)
