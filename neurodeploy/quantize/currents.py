@@ -10,6 +10,8 @@ from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, round_to
 
 TOO_TIGHT = "ND-Q013"
+MOST_CLIPPED = 0.5  # share of a layer's weights at the end of their range; beyond it the layer is another one
+BIAS_BITS = 31  # of the read-out's bias in units of the logits
 PASS_THROUGH = ("max_pool", "reshape", "permute")
 
 
@@ -59,6 +61,9 @@ def quantize_conv(build: Builder, node: Node) -> None:
     scale = choose_scale(current, bits, build.traced.steps, build.options.profile)
     if scale is None:
         raise too_tight(build, node)
+    if scale.clipped > MOST_CLIPPED:
+        need, have = "weights below the largest integer times the threshold", f"{scale.clipped:.0%} of them are beyond"
+        raise Refused("ND-Q014", need, have, "check the weights of this layer, or give it more weight_bits")
     gain = reader.number("decay") if reader.integer("decay_input") else 1.0
     _emit_conv(build, node, axon, scale.weight, scale.unit / gain)
     report_scale(build, node, scale, bits)
@@ -71,6 +76,7 @@ def report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> No
         "unit": scale.unit,
         "largest_weight": int(scale.worth()),
         "clipped": scale.clipped,
+        "zeroed": scale.zeroed,
     }
     build.report(node, kind="conv", weight_bits=bits, **facts)
 
@@ -93,12 +99,18 @@ def _emit_conv(build: Builder, node: Node, axon: Quantity, weight: object, unit:
     build.values[node.name] = Quantity(name, unit, bias)
 
 
+def _bias_unit(build: Builder, node: Node) -> float:
+    """The least unit in which the read-out's bias, T times, stays within BIAS_BITS bits."""
+    bias = np.abs(node.tensors["bias"].astype(np.float64)).max(initial=0.0) if "bias" in node.tensors else 0.0
+    return float(bias) * build.traced.steps / (1 << BIAS_BITS)
+
+
 def _quantize_head(build: Builder, node: Node, axon: Quantity) -> None:
     """The read-out's weights: the largest one takes the whole width; logits are sums, nothing fires."""
     bits = build.options.bits(node.name)
     weight = node.tensors["weight"].astype(np.float64) * axon.scale
     largest = float(np.abs(weight).max(initial=0)) or 1.0
-    unit = largest / ((1 << (bits - 1)) - 1)
+    unit = max(largest / ((1 << (bits - 1)) - 1), _bias_unit(build, node))
     integers = round_to(weight / unit, bits)
     _emit_conv(build, node, axon, integers, unit)
     build.report(node, kind="head", weight_bits=bits, unit=unit, largest_weight=int(np.abs(integers).max(initial=0)))

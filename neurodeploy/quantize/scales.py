@@ -38,7 +38,10 @@ class Current:
 
 @dataclass(frozen=True)
 class LayerScale:
-    """The integers of one layer. unit: real worth of one weight unit (D). clipped: share of weights at the end."""
+    """The integers of one layer. unit: real worth of one weight unit (D). clipped: share of weights at the end.
+
+    zeroed: share of weights that are not zero and become zero.
+    """
 
     vth: int
     unit: float
@@ -46,6 +49,7 @@ class LayerScale:
     bias_mant: Int64
     bias_exp: int
     clipped: float
+    zeroed: float
 
     def worth(self) -> float:
         """The largest weight magnitude in use, in weight units."""
@@ -83,8 +87,9 @@ def scale_at(vth: int, current: Current, bits: int, profile: Profile) -> LayerSc
     weight = round_to(exact, bits)
     top = (1 << (bits - 1)) - 1
     clipped = float((np.abs(exact) > top + 0.5).mean()) if exact.size else 0.0
+    zeroed = float(((weight == 0) & (exact != 0)).mean()) if exact.size else 0.0
     mantissa, exponent = bias_grid(current.bias / unit * (1 << profile.threshold_shift), profile)
-    return LayerScale(vth, unit, weight, mantissa, exponent, clipped)
+    return LayerScale(vth, unit, weight, mantissa, exponent, clipped, zeroed)
 
 
 def fits(scale: LayerScale, current: Current, steps: int, profile: Profile) -> bool:

@@ -163,3 +163,35 @@ def test_a_pool_across_channels_with_a_bias_each_is_refused() -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         quantize(s.finish("across", 2, "head"), np.ones((2, 2, 4), np.float32))
     assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-Q023", "pool")]
+
+
+def scaled(graph: Graph, name: str, port: str, factor: float) -> Graph:
+    """The same graph with one tensor of one node times a factor."""
+    node = graph.by_name[name]
+    tensors = {**node.tensors, port: tensor(node.tensors[port] * factor, np.float64)}
+    return graph.with_nodes(replace(n, tensors=tensors) if n is node else n for n in graph.nodes)
+
+
+def test_weights_far_beyond_the_threshold_are_refused() -> None:
+    graph = scaled(FAMILIES["qkformer"](0), "mlp.fc1_conv", "weight", 1e8)
+    with pytest.raises(UnsupportedModelError) as caught:
+        quantize(graph, pictures(4))
+    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-Q014", "mlp.fc1_conv")]
+
+
+@pytest.mark.parametrize(("port", "factor"), [("bias", 1e30), ("weight", 1e-30), ("bias", 1e6)])
+def test_a_read_out_ruled_by_its_bias(port: str, factor: float) -> None:
+    traced, images = scaled(FAMILIES["qkformer"](0), "head", port, factor), pictures(6)
+    result = run(quantize(traced, images), images)
+    wanted = run_float(traced, images.astype(np.float64))["readout"]
+    assert np.abs(result.logits * result.scale - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+def test_weights_that_vanish_beside_an_outlier_are_counted() -> None:
+    graph = FAMILIES["qkformer"](0)
+    weight = np.array(graph.by_name["mlp.fc2_conv"].tensors["weight"])
+    weight[0, 0, 0] = 1e3
+    tensors = {"weight": tensor(weight, np.float64)}
+    nodes = [replace(n, tensors=tensors) if n.name == "mlp.fc2_conv" else n for n in graph.nodes]
+    choices = json.loads(quantize(graph.with_nodes(nodes), pictures(4)).metadata["quantization"])
+    assert next(choice["zeroed"] for choice in choices if choice["layer"] == "mlp.fc2_conv") > 0.8
