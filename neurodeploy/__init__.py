@@ -8,10 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from neurodeploy.version import __version__
+
 if TYPE_CHECKING:
     from neurodeploy.api import CompiledModel, compare, compile, evaluate, load
 
-__version__ = "0.1.0"
 __all__ = ["CompiledModel", "__version__", "compare", "compile", "evaluate", "load"]
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from neurodeploy import __version__
 from neurodeploy.ir.artefact.files import read_bounded, write_atomic
 from neurodeploy.ir.artefact.integrity import MAX_BYTES
 from neurodeploy.ir.artefact.read import from_bytes
 from neurodeploy.ir.artefact.write import FORMAT, IMAGES, LOGITS, membrane_name, to_bytes, value_names
 from neurodeploy.ir.graph import Graph
+from neurodeploy.version import __version__
 
 __all__ = ["FORMAT", "IMAGES", "LOGITS", "from_bytes", "load", "membrane_name", "save", "serialise", "value_names"]
 
