@@ -74,6 +74,22 @@ class CompiledModel:
         return self.graph.of("encode")[0].integers("shape")
 
     @property
+    def pixel_range(self) -> tuple[float, float]:
+        """The smallest and the largest pixel that the first layer's code can hold; what lies beyond is clipped."""
+        (encode,) = self.graph.of("encode")
+        return encode.number("step") * encode.integer("lo"), encode.number("step") * encode.integer("hi")
+
+    def clipped_share(self, images: object) -> float:
+        """The share of pixels beyond `pixel_range` by more than half a code. Raises UsageError for bad images."""
+        checked, half = check_images(images, self.input_shape), self.graph.of("encode")[0].number("step") / 2
+        low, high = self.pixel_range
+        return float(((checked < low - half) | (checked > high + half)).mean())
+
+    def __repr__(self) -> str:
+        graph, size = self.graph, "x".join(map(str, self.input_shape))
+        return f"CompiledModel({graph.name}: {size}, T={graph.steps}, {len(self.layers)} LIF layers)"
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """The names of the LIFs, which can be probed, in graph order."""
         return tuple(node.name for node in self.graph.of("lif"))
@@ -216,7 +232,7 @@ def evaluate(
     count, watched = len(checked), checked[:rate_samples]
     total = count if float_model is None else 2 * count
     if rate_samples < 0:
-        raise UsageError(Finding("ND-C004", "rate_samples", "0 or more", str(rate_samples), "0 takes no firing rates"))
+        raise UsageError(Finding("ND-C024", "rate_samples", "0 or more", str(rate_samples), "0 takes no firing rates"))
     rates, parts = FiringRates(), list[RunResult]()
     for part, chunk in slices(watched, slice_size(deployed.graph, "all")):
         parts.append(deployed.run(chunk, backend, "all", **options))
@@ -310,7 +326,7 @@ def _image_shape(example: Any) -> tuple[int, ...]:
         return shape[1:]
     need, have = "one image [1, C, H, W], as an array or a tensor", f"{type(example).__name__} of shape {list(shape)}"
     mend = "event frames [N, T, C, H, W] cannot be deployed yet" if len(shape) == 5 else "pass images[:1]"
-    raise UsageError(Finding("ND-C003", "example_input", need, have, mend))
+    raise UsageError(Finding("ND-C023", "example_input", need, have, mend))
 
 
 def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -28,7 +28,9 @@ def check_images(images: object, shape: tuple[int, ...]) -> Images:
         )
     findings = []
     if array.shape[1:] != shape or array.ndim != len(shape) + 1:
-        findings.append(_finding("ND-B003", f"images [N, {dims}]", f"shape {list(array.shape)}", "reshape the images"))
+        findings.append(
+            _finding("ND-B003", f"images [N, {dims}]", f"shape {list(array.shape)}", _shape_advice(array.shape, shape))
+        )
     elif array.shape[0] == 0:
         findings.append(_finding("ND-B004", "at least one image", "an empty array", "pass images"))
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite from here on, and named below
@@ -51,6 +53,14 @@ def slices(images: Images, batch: int) -> Iterator[tuple[slice, Images]]:
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
         yield part, images[part]
+
+
+def _shape_advice(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if len(wanted) == 3 and found[1:] == (*wanted[1:], wanted[0]):
+        return "these are [N, H, W, C]: pass images.transpose(0, 3, 1, 2)"
+    if found == wanted:
+        return "this is one image: pass image[None]"
+    return "pass images of the size that the network was traced with"
 
 
 def _finding(code: str, need: str, have: str, mend: str) -> Finding:

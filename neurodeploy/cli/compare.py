@@ -27,6 +27,7 @@ def compare(output: Output, artefact: Path, images: Path, limit: int | None, bac
 
     deployed = api.load(artefact)
     data = load_data(images, limit)
+    options.note_clipped(output, deployed, data.images)
     names = tuple(name.strip() for name in backends.split(",") if name.strip())
     with output.progress("compare") as progress:
         found = api.compare(

@@ -29,6 +29,7 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
     deployed = api.load(artefact)
     data = load_data(images, limit, rest["labels"])
     labels = require_labels(data)
+    options.note_clipped(output, deployed, data.images)
     model = options.load_network(output, rest["model"], rest["weights"])[0] if rest["model"] else None
     with output.progress(backend) as progress:
         found = api.evaluate(

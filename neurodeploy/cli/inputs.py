@@ -78,6 +78,8 @@ def _arrays(path: Path) -> dict[str, Array]:
 def _unpacked(path: Path, held: Any) -> dict[str, Array]:
     """The arrays of a .npz file, which may be a thousand times larger than the file."""
     wanted = [name for name in NAMES if name in held]
+    if not wanted:
+        raise _invalid(path, "an array `images`", f"arrays {', '.join(held.files) or 'none'}")
     entries = [entry for entry in held.zip.infolist() if entry.filename.removesuffix(".npy") in wanted]
     _require_memory(path, sum(entry.file_size for entry in entries))
     return {name: np.atleast_1d(held[name]) for name in wanted}

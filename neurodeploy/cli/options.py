@@ -15,6 +15,7 @@ from neurodeploy.cli.output import Output
 from neurodeploy.errors import Finding, UsageError
 
 Function = Callable[..., Any]
+MOST_CLIPPED = 0.01  # share of pixels beyond the calibrated range that is worth a note
 BACKENDS = ("reference", "mapped", "onnx", "lava")
 
 artefact = click.argument("artefact", type=click.Path(path_type=Path), metavar="ARTEFACT")
@@ -61,13 +62,25 @@ def load_network(output: Output, model: str, weights: Path | None) -> tuple[Any,
 
     network = api.load_model(model)
     idle: tuple[str, ...] = ()
-    if weights is not None:
+    if weights is None:
+        output.note(f"no --weights: {model} as the factory made it")
+    else:
         from neurodeploy.frontend import load_into
 
         idle = load_into(network, weights)
     if idle:
         output.note(f"{weights}: left out {len(idle)} key(s) that no forward reads: {', '.join(idle)}")
     return network, idle
+
+
+def note_clipped(output: Output, deployed: Any, images: Any) -> None:
+    """Say so where the images leave the range that the network was calibrated for: the commonest slip of scaling."""
+    share, (low, high) = deployed.clipped_share(images), deployed.pixel_range
+    if share > MOST_CLIPPED:
+        output.note(
+            f"note: {share:.0%} of the pixels lie beyond {low:.4g}..{high:.4g}, the range of the calibration images,"
+            " and are clipped; are these images scaled and normalised as those were?"
+        )
 
 
 def require_folder(path: Path) -> None:

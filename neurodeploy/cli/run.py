@@ -37,6 +37,7 @@ def run(output: Output, artefact: Path, images: Path, limit: int | None, backend
         options.require_folder(rest["path"])
     deployed = api.load(artefact)
     data = load_data(images, limit)
+    options.note_clipped(output, deployed, data.images)
     with output.progress(backend) as progress:
         probes = options.chosen_probes(rest["probes"], "none")
         result = deployed.run(data.images, backend, probes, progress=progress)

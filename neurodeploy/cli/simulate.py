@@ -36,6 +36,7 @@ def simulate(output: Output, artefact: Path, images: Path, limit: int | None, pa
         options.require_folder(path)
     deployed = api.load(artefact)
     data = load_data(images, limit)
+    options.note_clipped(output, deployed, data.images)
     probes = options.chosen_probes(rest.pop("probes"), "none")
     with output.progress("lava, time steps") as progress:
         result = deployed.run(data.images, "lava", probes, progress=progress, **rest)

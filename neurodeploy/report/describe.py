@@ -30,6 +30,7 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "target": graph.metadata.get("target", ""),
         "steps": graph.steps,
         "input": list(graph.of("encode")[0].integers("shape")),
+        "pixel_range": _pixel_range(graph),
         "classes": known[graph.output].size,
         "output_scale": graph.output_scale,
         "neurons": sum(layer.get("neurons", 0) for layer in layers),
@@ -40,6 +41,12 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "choices": _parsed(graph, "quantization", []),
         "versions": _parsed(graph, "versions", {}),
     }
+
+
+def _pixel_range(graph: Graph) -> list[float]:
+    """The smallest and the largest pixel that the code of the first layer can hold."""
+    (encode,) = graph.of("encode")
+    return [encode.number("step") * encode.integer(end) for end in ("lo", "hi")]
 
 
 def _parsed(graph: Graph, key: str, default: Any) -> Any:

@@ -212,10 +212,21 @@ def test_the_mapped_network_is_compared_like_any_backend(model: nd.CompiledModel
 def test_the_example_is_blamed_for_itself(example: Any) -> None:
     with pytest.raises(UsageError) as caught:
         nd.compile(None, example, calibration=pictures(4))
-    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-C003", "example_input")]
+    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-C023", "example_input")]
 
 
 def test_rate_samples_cannot_be_negative(model: nd.CompiledModel, images: Any) -> None:
     with pytest.raises(UsageError) as caught:
         nd.evaluate(model, images, np.zeros(SAMPLES, np.int64), rate_samples=-1)
-    assert [f.code for f in caught.value.findings] == ["ND-C004"]
+    assert [f.code for f in caught.value.findings] == ["ND-C024"]
+
+
+def test_pixels_beyond_the_code_are_counted(model: nd.CompiledModel, images: Any) -> None:
+    low, high = model.pixel_range
+    assert low == 0 and 0.9 < high < 1.1
+    assert model.clipped_share(images) == 0
+    assert model.clipped_share(images * np.float32(255)) > 0.9
+
+
+def test_a_model_prints_in_a_line(model: nd.CompiledModel) -> None:
+    assert "\n" not in repr(model) and f"T={model.graph.steps}" in repr(model) and len(repr(model)) < 100

@@ -192,3 +192,22 @@ def test_lava_simulates_and_compares(call: Command, files: Files, tmp_path: Path
     assert (compared.code, compared.document["backends"]) == (0, ["reference", "onnx", "lava"])
     status = call("lava", "status", "--json").document
     assert (status["lava"], status["version"][:4]) == ("0.10.0", "3.10")
+
+
+def test_images_of_another_scale_are_noted(call: Command, files: Files, tmp_path: Path) -> None:
+    np.save(tmp_path / "bytes.npy", (np.load(files.images) * 255).astype(np.uint8))
+    scaled = call("run", files.artefact, "--images", str(tmp_path / "bytes.npy"))
+    assert scaled.code == 0 and "of the pixels lie beyond" in scaled.err
+    assert "pixels" not in call("run", files.artefact, "--images", files.images).err
+
+
+def test_channels_last_are_told_how_to_turn(call: Command, files: Files, tmp_path: Path) -> None:
+    np.save(tmp_path / "last.npy", np.load(files.images).transpose(0, 2, 3, 1))
+    found = call("run", files.artefact, "--images", str(tmp_path / "last.npy"))
+    assert found.code == 2 and "transpose(0, 3, 1, 2)" in found.err
+
+
+def test_a_file_without_images_says_what_it_holds(call: Command, files: Files, tmp_path: Path) -> None:
+    np.savez(tmp_path / "xy.npz", x=np.zeros(2), y=np.zeros(2))
+    found = call("run", files.artefact, "--images", str(tmp_path / "xy.npz"))
+    assert found.code == 3 and "arrays x, y" in found.err
