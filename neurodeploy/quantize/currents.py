@@ -50,8 +50,6 @@ def current_of(conv: Node, neuron: Node, axon_scale: float, axon: ValueType) -> 
 def quantize_conv(build: Builder, node: Node) -> None:
     """A traced conv becomes an int8 conv whose unit suits the neuron that it drives."""
     axon = build.values[node.inputs[0]]
-    if axon.bias is not None:
-        raise Refused("ND-Q012", "spikes or counts as input", "a current with a bias", "put a neuron before it")
     _, reader = driven(build.traced, node)
     if reader.op == "time_mean":
         _quantize_head(build, node, axon)

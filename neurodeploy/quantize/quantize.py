@@ -147,16 +147,13 @@ def _view_of_bias(node: Node, bias: NDArray[np.float64] | None, shape: tuple[int
     return np.asarray(full)
 
 
-def _unbiased(build: Builder, node: Node) -> list[Quantity]:
-    """The inputs, which must be spikes or counts. Raises Refused for a current."""
-    inputs = [build.values[name] for name in node.inputs]
-    if any(q.bias is not None for q in inputs):
-        raise Refused("ND-Q020", "spikes or counts as inputs", "the current of a biased layer", "put a neuron first")
-    return inputs
+def _inputs(build: Builder, node: Node) -> list[Quantity]:
+    """The inputs, which are spikes or counts: a current has a bias, and drives one neuron alone (`_stray_currents`)."""
+    return [build.values[name] for name in node.inputs]
 
 
 def _add(build: Builder, node: Node) -> None:
-    a, b = _unbiased(build, node)
+    a, b = _inputs(build, node)
     if not np.isclose(a.scale, b.scale, rtol=1e-9):
         need, have = "two values of one scale", f"scales {a.scale:.6g} and {b.scale:.6g}"
         raise Refused("ND-Q021", need, have, "add spikes or counts, not currents")
@@ -165,7 +162,7 @@ def _add(build: Builder, node: Node) -> None:
 
 def _mul(build: Builder, node: Node) -> None:
     """A product of spikes is an AND; the mask is the input that is broadcast."""
-    a, b = _unbiased(build, node)
+    a, b = _inputs(build, node)
     wide = build.types[a.name].size > build.types[b.name].size
     mask, spikes = (b, a) if wide else (a, b)
     name = build.emit("gate", node, (mask.name, spikes.name), {})
@@ -173,13 +170,13 @@ def _mul(build: Builder, node: Node) -> None:
 
 
 def _matmul(build: Builder, node: Node) -> None:
-    a, b = _unbiased(build, node)
+    a, b = _inputs(build, node)
     build.values[node.name] = Quantity(build.emit("spike_matmul", node, (a.name, b.name), {}), a.scale * b.scale)
 
 
 def _scale(build: Builder, node: Node) -> None:
     """A factor moves into the threshold of the neuron behind it."""
-    (x,) = _unbiased(build, node)
+    (x,) = _inputs(build, node)
     if node.number("factor") <= 0:
         raise Refused("ND-Q022", "a positive factor", f"{node.number('factor'):.6g}", "fold the sign into a layer")
     build.values[node.name] = Quantity(x.name, x.scale * node.number("factor"))
@@ -187,7 +184,7 @@ def _scale(build: Builder, node: Node) -> None:
 
 def _reduce(build: Builder, node: Node) -> None:
     """A mean over tokens is a sum whose scale is divided by their number."""
-    (x,) = _unbiased(build, node)
+    (x,) = _inputs(build, node)
     count = np.prod([build.types[x.name].shape[axis] for axis in node.integers("axes")])
     name = build.emit("reduce_sum", node, (x.name,), node.attributes)
     scale = x.scale / float(count) if node.op == "reduce_mean" else x.scale
