@@ -39,7 +39,7 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
 
     The factory is called without arguments and gives the network; --weights loads a checkpoint into it.
     """
-    options.require_folder(path)
+    options.require_file(path)
     bits = parse_bits(choices["weight_bits"])
     from neurodeploy import api
     from neurodeploy.cli.inputs import load_data

@@ -19,7 +19,7 @@ def export(output: Output, artefact: Path, kind: str, path: Path, overwrite: boo
     """Export ARTEFACT: a folder that runs with lava-nc and NumPy alone, or a checked copy of the ONNX file."""
     from neurodeploy import api
 
-    options.require_folder(path)
+    (options.require_folder if kind == "lava" else options.require_file)(path)
     deployed = api.load(artefact)
     if kind == "lava":
         deployed.export_lava(path, overwrite)

@@ -88,3 +88,11 @@ def require_folder(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         have = f"{path.absolute().parent} is no folder"
         raise UsageError(Finding("ND-C003", "", "an output in a folder that exists", have, f"mkdir -p {path.parent}"))
+
+
+def require_file(path: Path) -> None:
+    """Refuse an output file that cannot be written, before the long work begins. Raises UsageError."""
+    from neurodeploy.ir.artefact.files import require_regular
+
+    require_folder(path)
+    require_regular(path)

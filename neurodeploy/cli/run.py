@@ -34,7 +34,7 @@ def run(output: Output, artefact: Path, images: Path, limit: int | None, backend
     from neurodeploy.cli.inputs import load_data
 
     if rest["path"]:
-        options.require_folder(rest["path"])
+        options.require_file(rest["path"])
     deployed = api.load(artefact)
     data = load_data(images, limit)
     options.note_clipped(output, deployed, data.images)

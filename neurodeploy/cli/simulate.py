@@ -33,7 +33,7 @@ def simulate(output: Output, artefact: Path, images: Path, limit: int | None, pa
     from neurodeploy.cli.inputs import load_data
 
     if path:
-        options.require_folder(path)
+        options.require_file(path)
     deployed = api.load(artefact)
     data = load_data(images, limit)
     options.note_clipped(output, deployed, data.images)

@@ -146,6 +146,24 @@ def test_wrong_calls(call: Command, files: Files, words: tuple[str, ...]) -> Non
     assert "Traceback" not in plain.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "{artefact}", "--images", "{images}"),
+        ("simulate", "{artefact}", "--images", "{images}"),
+        ("compile", "a:b", "--calibration", "{images}"),
+        ("export", "{artefact}", "--to", "onnx"),
+        ("export", "{artefact}", "--to", "lava", "--overwrite"),
+    ],
+    ids=lambda words: " ".join(words[::3]),
+)
+def test_no_output_replaces_a_pipe(call: Command, files: Files, tmp_path: Path, words: tuple[str, ...]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found = call(*(word.format(**files._asdict()) for word in words), "-o", tmp_path / "pipe", "--json")
+    assert (found.code, found.document["error"]) == (2, "UsageError")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_environment_without_torch_is_named(
     call: Command, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,17 @@ def test_link_keeps_pointing_at_its_file(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx").read_bytes() == b"x"
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_regular_file_stays(linked: bool, tmp_path: Path) -> None:
+    """A pipe stands for all: root's write to a device would take it away from the whole machine."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with pytest.raises(UsageError, match=r"(?s)ND-A011.*device"):
+        write_atomic(tmp_path / ("link" if linked else "pipe"), b"x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
 @pytest.mark.parametrize("step", ["fsync", "fchmod"])
 def test_failed_write_leaves_what_was_there(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:

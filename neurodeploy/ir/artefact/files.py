@@ -42,9 +42,11 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     The bytes go to a file of a unique name in the same folder, to the disk, then to the path by a rename. A failed
     write removes that file; a killed one may leave it, with the suffix TEMPORARY. A file that is replaced keeps its
-    mode, a new one has what the umask leaves. Raises UsageError.
+    mode, a new one has what the umask leaves; a link stays, and its file is replaced. What exists and is no regular
+    file (a device, a pipe, a folder) is refused. Raises UsageError.
     """
     try:
+        require_regular(path)
         target = path.resolve()
         mode = _mode(target)
         handle, name = tempfile.mkstemp(TEMPORARY, ".", target.parent)
@@ -56,8 +58,21 @@ def write_atomic(path: Path, data: bytes) -> None:
             raise
         _sync_folder(target.parent)
     except (OSError, ValueError) as error:
-        finding = Finding("ND-A011", "", "a path that can be written", _reason(error), "choose another path", str(path))
-        raise UsageError(finding) from error
+        raise _unwritable(path, _reason(error)) from error
+
+
+def require_regular(path: Path) -> None:
+    """Raise UsageError where a path exists and is no regular file: a rename would put one in place of a device."""
+    try:
+        other = path.exists() and not path.is_file()
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, _reason(error)) from error
+    if other:
+        raise _unwritable(path, "a folder, device, pipe or socket")
+
+
+def _unwritable(path: Path, have: str) -> UsageError:
+    return UsageError(Finding("ND-A011", "", "a file that can be written", have, "choose another path", str(path)))
 
 
 def _fill(handle: int, data: bytes, mode: int) -> None:
