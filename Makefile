@@ -4,7 +4,8 @@
 #   make lint    ruff, mypy, import contracts, sizes
 #   make bench   time the backends on the shipped checkpoints
 
-PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3.10,$(if $(shell python$(v) -c 'import ensurepip, sys; print(1)' 2>/dev/null),python$(v))))
+# The first Python that works, looked for only while there is no .venv and nobody names one.
+PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do python$$v -c 'import ensurepip' 2>/dev/null && echo python$$v && break; done)
 VENV := .venv
 LAVA := .venv-lava
 BIN := $(VENV)/bin
@@ -23,8 +24,10 @@ setup: $(VENV)/.ready $(LAVA)/.ready
 
 # torch comes first and alone: pinned, so that pip takes a CPU build where one is at hand.
 $(VENV)/.ready: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "neurodeploy needs Python 3.10 to 3.13 with venv; none is on the PATH" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "making $(VENV): some minutes, about 2 GB, most of it torch"
+	@test -x $(BIN)/python || { python="$(PYTHON)"; test -n "$$python" || \
+		{ echo "neurodeploy needs Python 3.10 to 3.13 with venv; none is on the PATH" >&2; exit 1; }; \
+		$$python -m venv $(VENV); }
 	$(PIP) torch
 	$(PIP) --editable '.[all,dev]'
 	@touch $@

@@ -35,6 +35,7 @@ EXAMPLES = Path(__file__).resolve().parent
 CHECKPOINTS = EXAMPLES / "checkpoints"
 OUT = EXAMPLES.parent / "build" / "demo"
 MODELS = ("qkformer_mnist", "spikformer_mnist")
+PROGRAM = Path(sys.executable).with_name("neurodeploy")
 PLAIN_DIGITS = 64  # that plain ONNX Runtime is checked on
 EXPORTED_DIGITS = 2  # that the exported folder is checked on
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # the networks share the cores
@@ -44,10 +45,11 @@ Document = dict[str, Any]
 
 @contextmanager
 def step(name: str, what: str) -> Iterator[None]:
-    """Say on stderr what was done and how long it took."""
+    """Say on stderr what begins, and when it is done how long it took."""
     start = time.perf_counter()
+    click.echo(f"{name}: {what} ...", err=True)
     yield
-    click.echo(f"{name}: {what}, {time.perf_counter() - start:.1f} s", err=True)
+    click.echo(f"{name}: {what}: done in {time.perf_counter() - start:.1f} s", err=True)
 
 
 def handle(name: str, data: Split, simulated: int, out: Path) -> Document:
@@ -55,21 +57,21 @@ def handle(name: str, data: Split, simulated: int, out: Path) -> Document:
     start = time.perf_counter()
     model = load_model(f"neurodeploy.models:{name}", CHECKPOINTS / f"{name}.pth")
     calibration = np.load(CHECKPOINTS / "calibration_mnist.npz")["images"]
-    with step(name, f"compiled with {len(calibration)} calibration images"):
+    with step(name, f"compile with {len(calibration)} calibration images"):
         deployed = nd.compile(model, calibration[:1], target="loihi2", calibration=calibration, name=name)
         deployed.save(out / f"{name}.onnx")
         deployed = nd.load(out / f"{name}.onnx")
-    with step(name, "ONNX checker passed, plain ONNX Runtime gives the same logits"):
+    with step(name, "ONNX checker, and the same logits in plain ONNX Runtime"):
         plain_runtime(out / f"{name}.onnx", deployed, some(data.images, PLAIN_DIGITS))
-    with step(name, f"evaluated on {len(data.labels):,} digits"):
+    with step(name, f"evaluate on {len(data.labels):,} digits"):
         evaluation = nd.evaluate(deployed, data.images, data.labels, float_model=model, threads=1)
-    with step(name, f"reference and onnx compared on {len(data.labels):,} digits"):
+    with step(name, f"compare reference and onnx on {len(data.labels):,} digits"):
         options = {"onnx": {"threads": 1}}
         onnx = nd.compare(deployed, data.images, ("reference", "onnx"), options=options).require_equal()
     stream = some(data.images, simulated)
-    with step(name, f"reference and lava compared on {len(stream)} digits back to back"):
+    with step(name, f"compare reference and lava on {len(stream)} digits back to back"):
         lava = nd.compare(deployed, stream, ("reference", "lava")).require_equal()
-    with step(name, "Lava folder exported, its own run gives the same logits"):
+    with step(name, "export the Lava folder, and the same logits in its own run"):
         exported_folder(deployed, stream[:EXPORTED_DIGITS], out / f"{name}_lava")
     return {
         "seconds": time.perf_counter() - start,
@@ -202,7 +204,7 @@ def both(limit: int, simulated: int, out: Path) -> int:
         report = {"neurodeploy": nd.__version__, "seconds": time.perf_counter() - start, "models": models}
         write_atomic(out / "report.json", json.dumps(report, indent=1).encode())
         Console().print(summary(report))
-        click.echo(f"wrote {out / 'report.json'}; next: neurodeploy inspect {out / MODELS[0]}.onnx")
+        click.echo(f"wrote {out / 'report.json'}; next: {PROGRAM} inspect {out / MODELS[0]}.onnx")
     return code
 
 

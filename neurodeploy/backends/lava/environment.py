@@ -17,6 +17,7 @@ from neurodeploy.errors import EnvironmentMissingError, Finding, LimitExceededEr
 VARIABLE = "NEURODEPLOY_LAVA_PYTHON"
 PYTHON_VERSION = "3.10"  # lava-nc 0.10.0 does not import on 3.11 and later
 LOCAL = ".venv-lava"
+CHECKOUT = Path(__file__).resolve().parents[3]
 MARK = "made-by-neurodeploy"  # file in an environment that set-up may remove again
 MEND = f"run `neurodeploy lava setup`, or set {VARIABLE} to a Python 3.10 that has lava-nc {LAVA_VERSION}"
 INSPECT_SECONDS = 60
@@ -44,7 +45,8 @@ class LavaEnvironment:
 
 
 def find() -> LavaEnvironment:
-    """The first usable of: $NEURODEPLOY_LAVA_PYTHON, the running Python, the project's .venv-lava, the user's cache.
+    """The first usable of: $NEURODEPLOY_LAVA_PYTHON, the running Python, the project's .venv-lava or else
+    that of the checkout that neurodeploy runs from, the user's cache.
 
     The variable, where set, is used or refused: nothing else is tried. Raises EnvironmentMissingError, which says
     what was tried and what was wrong with it.
@@ -121,6 +123,8 @@ def _candidates() -> Iterator[tuple[str, Path]]:
     project = _project_folder(Path.cwd())
     if project:
         yield "project", _python_of(project / LOCAL)
+    elif (CHECKOUT / LOCAL).is_dir():  # an editable install, used from elsewhere
+        yield "checkout", _python_of(CHECKOUT / LOCAL)
     yield "cache", _python_of(cache_path())
 
 

@@ -32,6 +32,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(environment.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "executable", str(fake_python(tmp_path / "bin" / "python", FACTS.replace("0.10.0", ""))))
+    monkeypatch.setattr(environment, "CHECKOUT", tmp_path / "checkout")
     project = tmp_path / "project" / "sub"
     project.mkdir(parents=True)
     (tmp_path / "project" / "pyproject.toml").touch()
@@ -53,6 +54,8 @@ def test_no_lava_is_one_clear_error(nowhere: Path) -> None:
 def test_the_order_of_the_search(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = fake_python(nowhere / "cache" / "neurodeploy" / "lava" / "bin" / "python")
     assert environment.find().python == cache
+    checkout = fake_python(nowhere / "checkout" / ".venv-lava" / "bin" / "python")
+    assert environment.find().python == checkout
     project = fake_python(nowhere / "project" / ".venv-lava" / "bin" / "python")
     assert environment.find().python == project
     own = fake_python(nowhere / "own" / "python")
