@@ -36,6 +36,7 @@ if __name__ == "__main__":
     sys.exit(main(FOLDER))
 '''
 
+TEMPORARY = ".neurodeploy-tmp"  # suffix of what a killed export may leave beside the target
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -53,21 +54,21 @@ def export(graph: MappedGraph, target: Path, overwrite: bool = False) -> Path:
     target = target.absolute()
     try:
         _refuse_foreign(target, overwrite)
-        _write_whole(graph, target)
-    except OSError as error:
-        have, mend = error.strerror or str(error), "choose another folder"
+        _write_whole(graph, target, overwrite)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        have, mend = getattr(error, "strerror", None) or str(error), "choose another folder"
         raise UsageError(Finding("ND-B132", "", "a folder that can be written", have, mend, str(target))) from error
     return target
 
 
-def _write_whole(graph: MappedGraph, target: Path) -> None:
+def _write_whole(graph: MappedGraph, target: Path, overwrite: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    part = Path(tempfile.mkdtemp(TEMPORARY, ".", target.parent))
     try:
         write(graph, part)
         part.chmod(0o755)
         _sync(part)
-        _swap(part, target)
+        (_swap if overwrite and target.exists() else _name)(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -174,9 +175,7 @@ def _refuse_foreign(target: Path, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise UsageError(
-            Finding("ND-B130", "", "a folder that does not exist yet", str(target), "choose another, or overwrite it")
-        )
+        raise _taken(target)
     try:
         ours = json.loads((target / "network.json").read_text(encoding="utf-8")).get("format") == FORMAT
     except (OSError, ValueError, AttributeError):
@@ -196,17 +195,28 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def _swap(part: Path, target: Path) -> None:
-    """Give the new folder its name; an old one steps aside first and comes back if that fails."""
-    if not target.exists():
-        part.rename(target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / target.name
-    target.rename(aside)
+def _taken(target: Path) -> UsageError:
+    need, mend = "a folder that does not exist yet", "choose another, or overwrite it"
+    return UsageError(Finding("ND-B130", "", need, str(target), mend))
+
+
+def _name(part: Path, target: Path) -> None:
+    """Give the new folder its name; what has got that name in the meantime stays, as a rename replaces no folder."""
     try:
         part.rename(target)
-    except OSError:
-        aside.rename(target)
+    except OSError as error:
+        raise (_taken(target) if os.path.lexists(target) else error) from error
+
+
+def _swap(part: Path, target: Path) -> None:
+    """Give the new folder the name of an old one, which steps aside first and comes back if that fails."""
+    aside = Path(tempfile.mkdtemp(TEMPORARY, ".", target.parent)) / "old"
+    target.rename(aside)
+    try:
+        _name(part, target)
+    except BaseException:
+        if not os.path.lexists(target):
+            aside.rename(target)
         raise
     finally:
         shutil.rmtree(aside.parent, ignore_errors=True)

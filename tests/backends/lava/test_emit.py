@@ -84,6 +84,34 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         emit.export(every_kind(0), tmp_path / "file" / "net")
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_appears_while_one_is_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    """What was checked at the start may not hold at the end: another export may have been faster."""
+    target, name = tmp_path / "net", emit._name
+    if overwrite:
+        emit.export(every_kind(0), target)
+
+    def late(part: Path, target: Path) -> None:
+        monkeypatch.setattr(emit, "_name", name)
+        emit.export(every_kind(1), target)
+        name(part, target)
+
+    monkeypatch.setattr(emit, "_name", late)
+    with pytest.raises(UsageError, match="ND-B130"):
+        emit.export(every_kind(2), target, overwrite)
+    np.testing.assert_array_equal(load(target).output_bias, every_kind(1).output_bias)
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_cannot_be_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="ND-B132"):
+        emit.export(every_kind(0), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_all_broken_rules_are_named_at_once(tmp_path: Path) -> None:
     graph = every_kind(0)
     one, *rest = graph.crossbars[2:]
