@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from neurodeploy.backends.lava.lock import only_one
 from neurodeploy.backends.lava.runtime.main import LAVA_VERSION
 from neurodeploy.errors import EnvironmentMissingError, Finding, LimitExceededError, UsageError
 
@@ -21,6 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 MARK = "made-by-neurodeploy"  # file in an environment that set-up may remove again
 MEND = f"run `neurodeploy lava setup`, or set {VARIABLE} to a Python 3.10 that has lava-nc {LAVA_VERSION}"
 INSPECT_SECONDS = 60
+FACT_LENGTH = 40  # characters of a version, at most
 INSPECT = """
 import json, platform
 from importlib import metadata
@@ -52,11 +54,14 @@ def find() -> LavaEnvironment:
     what was tried and what was wrong with it.
     """
     tried = []
-    for origin, python in _candidates():
-        environment, problem = _inspect(python, origin)
-        if environment:
-            return environment
-        tried.append(f"{origin} {python}: {problem}")
+    try:
+        for origin, python in _candidates():
+            environment, problem = _inspect(python, origin)
+            if environment:
+                return environment
+            tried.append(f"{origin} {python}: {problem}")
+    except (OSError, RuntimeError) as error:  # no home folder, no working directory
+        tried.append(str(error))
     need = f"a Python {PYTHON_VERSION} with lava-nc {LAVA_VERSION}"
     raise EnvironmentMissingError(Finding("ND-B150", "", need, "; ".join(tried) or "none", MEND))
 
@@ -73,19 +78,37 @@ def probe() -> dict[str, object]:
 def setup(path: Path | None = None, progress: Callable[[str], None] = lambda line: None) -> LavaEnvironment:
     """Make the environment with uv, in the user's cache unless `path` is given; one that works is kept as it is.
 
-    What is half made is removed when something fails. Raises EnvironmentMissingError without uv or Python 3.10,
-    UsageError where `path` holds what set-up did not make, LimitExceededError where the installation fails.
+    One set-up at a time works on a path; the others wait, and find what it made. What is half made is removed when
+    something fails. Raises EnvironmentMissingError without uv or Python 3.10, UsageError where `path` holds what set-up
+    did not make or cannot be written, LimitExceededError where the installation fails.
     """
-    path = (path or cache_path()).expanduser().absolute()
-    if path.exists():
-        environment, problem = _inspect(_python_of(path), "setup")
-        if environment:
-            return environment
-        if path != cache_path() and not (path / MARK).is_file():
-            have = f"{path}, which `neurodeploy lava setup` did not make: {problem}"
-            raise UsageError(Finding("ND-B151", "", "a folder that does not exist yet", have, "choose another path"))
-        progress(f"removing {path}: {problem}")
-        shutil.rmtree(path)
+    try:
+        path = (path or cache_path()).expanduser().absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wait = f"another set-up is at work in {path}: waiting for it"
+        with only_one(path.with_name(f".{path.name}.lock"), lambda: progress(wait)):
+            return _found(path, progress) or _made(path, progress)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
+        finding = Finding("ND-B156", "", "a folder that can be written", str(error), "choose another path", str(path))
+        raise UsageError(finding) from error
+
+
+def _found(path: Path, progress: Callable[[str], None]) -> LavaEnvironment | None:
+    """The environment that stands at the path; one of ours that does not work is removed."""
+    if not path.exists():
+        return None
+    environment, problem = _inspect(_python_of(path), "setup")
+    if environment:
+        return environment
+    if path != cache_path() and not (path / MARK).is_file():
+        have = f"{path}, which `neurodeploy lava setup` did not make: {problem}"
+        raise UsageError(Finding("ND-B151", "", "a folder that does not exist yet", have, "choose another path"))
+    progress(f"removing {path}: {problem}")
+    shutil.rmtree(path)
+    return None
+
+
+def _made(path: Path, progress: Callable[[str], None]) -> LavaEnvironment:
     uv, base = _uv(), _python_base()
     try:
         progress(f"making {path} with Python {base}")
@@ -155,9 +178,10 @@ def _inspect(python: Path, origin: str) -> tuple[LavaEnvironment | None, str]:
 
 
 def _ask(python: Path) -> tuple[dict[str, str], str]:
-    if not python.is_file():
-        return {}, "does not exist"
+    """The facts that a Python prints of itself: version, lava, numpy; or what is wrong with it."""
     try:
+        if not python.is_file():
+            return {}, "does not exist"
         done = subprocess.run(
             [str(python), "-c", INSPECT],
             capture_output=True,
@@ -166,9 +190,12 @@ def _ask(python: Path) -> tuple[dict[str, str], str]:
             check=True,
             env=clean_environ(python),
         )
-        return json.loads(done.stdout), ""
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        facts = json.loads(done.stdout)
+        return {key: facts[key][:FACT_LENGTH] for key in ("version", "lava", "numpy")}, ""
+    except (OSError, ValueError, RecursionError, subprocess.SubprocessError) as error:
         return {}, f"does not run: {error}"
+    except (LookupError, TypeError):
+        return {}, "does not answer as a Python does"
 
 
 def _uv() -> str:
@@ -191,7 +218,7 @@ def _python_base() -> str:
 
 
 def _install(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return
     last = " ".join(done.stderr.split())[-400:] or f"exit code {done.returncode}"

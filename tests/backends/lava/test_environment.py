@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,11 @@ def test_a_project_beyond_ours_is_not_searched(nowhere: Path) -> None:
         (FACTS.replace("0.10.0", "0.9.0"), "lava-nc is 0.9.0"),
         (FACTS.replace("0.10.0", ""), "no lava-nc"),
         ("no json", "does not run"),
+        ("[" * 99999, "does not run"),
+        ("[1, 2]", "does not answer"),
+        ("null", "does not answer"),
+        ("{}", "does not answer"),
+        (FACTS.replace('"3.10.13"', "3"), "does not answer"),
     ],
 )
 def test_a_named_python_that_does_not_do_is_refused(
@@ -89,6 +95,7 @@ def test_a_named_python_that_does_not_do_is_refused(
     monkeypatch.setenv(environment.VARIABLE, str(fake_python(nowhere / "named" / "python", facts)))
     with pytest.raises(EnvironmentMissingError, match=said):
         environment.find()
+    assert said in str(environment.probe()["problem"])
     monkeypatch.setenv(environment.VARIABLE, str(nowhere / "gone"))
     with pytest.raises(EnvironmentMissingError, match="does not exist"):
         environment.find()
@@ -137,6 +144,48 @@ def test_set_up_needs_uv_and_never_removes_what_it_did_not_make(nowhere: Path, m
         with pytest.raises(UsageError, match="did not make: it has no lava-nc"):
             environment.setup(nowhere / "mine")
     assert (nowhere / "mine" / "thesis.txt").exists()
+
+
+def test_doctor_survives_a_place_that_is_gone(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = nowhere / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert environment.probe()["found"] is False
+    monkeypatch.setenv(environment.VARIABLE, "/" + "x" * 300)
+    assert environment.probe()["found"] is False
+
+
+@pytest.mark.parametrize("name", ["file/made", "x" * 300])
+def test_set_up_where_nothing_can_be_written(nowhere: Path, name: str) -> None:
+    (nowhere / "file").touch()
+    fake_uv(nowhere / "bin", INSTALLS)
+    with pytest.raises(UsageError, match="ND-B156"):
+        environment.setup(nowhere / name)
+
+
+@pytest.mark.parametrize(("install", "made"), [(INSTALLS, 1), (f"mkdir failed 2> failed.txt && exit 1; {INSTALLS}", 2)])
+def test_two_set_ups_of_one_path_come_after_each_other(nowhere: Path, install: str, made: int) -> None:
+    """The second waits, then finds what the first made; or makes it, where the first failed."""
+    path, lines = nowhere / "made", list[str]()
+    fake_uv(nowhere / "bin", f"sleep 0.5; {install}")
+    results: dict[int, object] = {}
+
+    def set_up(which: int) -> None:
+        try:
+            results[which] = environment.setup(path, lines.append).lava
+        except LimitExceededError as error:
+            results[which] = error.findings[0].code
+
+    threads = [threading.Thread(target=set_up, args=(which,)) for which in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, results.values())) == ["0.10.0"] * (4 - made) + ["ND-B155"] * (made - 1)
+    assert sum(line.startswith("making") for line in lines) == made
+    assert sum("waiting" in line for line in lines) == 2
+    assert sorted(p.name for p in nowhere.iterdir() if "made" in p.name) == ["made"]
 
 
 def test_set_up_makes_its_own_half_made_environment_again(nowhere: Path) -> None:
