@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,12 @@ def small() -> Graph:
         conv("head", "flat", np.arange(-8, 16).reshape(3, 8)),
         Node("readout", "logits", ("head",), {}, {"bias": tensor([1, 0, -1], np.int64)}),
     )
+
+
+def renamed(names: dict[str, str]) -> Graph:
+    """The small graph with other names for some of its layers."""
+    graph = small()
+    nodes = [
+        replace(n, name=names.get(n.name, n.name), inputs=tuple(names.get(i, i) for i in n.inputs)) for n in graph.nodes
+    ]
+    return replace(graph, nodes=tuple(nodes), output=names.get(graph.output, graph.output))

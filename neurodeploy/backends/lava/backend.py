@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.backends.lava import emit, environment, worker
+from neurodeploy.backends.lava.scratch import on_disk, scratch_folder
 from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
 from neurodeploy.images import check_images
 from neurodeploy.ir.mapped import MappedGraph
 
@@ -42,25 +44,23 @@ def run(
     """
     images = check_images(images, next(p.shape for p in mapped.populations if p.kind == "source"))
     names = select_probes(probes, emit.lif_values(mapped))
+    if timeout is not None and not timeout > 0:  # NaN compares with nothing
+        raise UsageError(Finding("ND-B147", "timeout", "seconds, more than 0", str(timeout), "leave it out for none"))
     python = environment.find().python
-    scratch = Path(tempfile.mkdtemp(prefix="nd-lava-"))
-    try:
+    with scratch_folder() as scratch:
         folder = scratch / "network"
-        folder.mkdir()
-        emit.write(mapped, folder)
-        np.save(scratch / "images.npy", images)
-        options = {
-            "--input": "images.npy",
-            "--output": "out.npz",
-            "--runtime": runtime,
-            "--conv": conv,
-            "--probes": ",".join(names) or "none",
-        }
-        arguments = [str(folder / "run.py"), *(word for pair in options.items() for word in pair)]
-        worker.execute(python, arguments, scratch, timeout, progress)
-        return _read(scratch / "out.npz", names, mapped.output_scale)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with on_disk():
+            folder.mkdir()
+            emit.write(mapped, folder)
+            np.save(scratch / "images.npy", images)
+        options = ("--input=images.npy", "--output=out.npz", f"--runtime={runtime}", f"--conv={conv}")
+        probed = (f"--probe={name}" for name in names)
+        worker.execute(python, [str(folder / "run.py"), *options, *probed], scratch, timeout, progress)
+        try:
+            return _read(scratch / "out.npz", names, mapped.output_scale)
+        except (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            need, have = "a Python that runs the network and writes its result", f"{python}: {error}"
+            raise EnvironmentMissingError(Finding("ND-B146", "", need, have, environment.MEND)) from error
 
 
 def _read(path: Path, names: tuple[str, ...], scale: float) -> RunResult:

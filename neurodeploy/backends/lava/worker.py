@@ -33,22 +33,31 @@ def execute(
     UsageError where the worker refuses its input.
     """
     errors = scratch / "stderr.txt"
-    with errors.open("wb") as stderr:
-        process = subprocess.Popen(
-            [str(python), *arguments, "--progress", "--scratch", str(scratch)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            cwd=scratch,
-            env=clean_environ(python),
-            start_new_session=True,
-        )
-        try:
-            code = _follow(process, timeout, progress)
-        finally:
-            _end(process, scratch)
+    process = _start([str(python), *arguments, "--progress", "--scratch", str(scratch)], errors)
+    try:
+        code = _follow(process, timeout, progress)
+    finally:
+        _end(process, scratch)
     if code != main.OK:
         raise _failure(code, errors)
+
+
+def _start(command: list[str], errors: Path) -> subprocess.Popen[bytes]:
+    """Start the worker in a session of its own, in the folder of the file that takes its stderr."""
+    try:
+        with errors.open("wb") as stderr:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=errors.parent,
+                env=clean_environ(Path(command[0])),
+                start_new_session=True,
+            )
+    except OSError as error:
+        finding = Finding("ND-B148", "", "a Lava worker that starts", f"{command[0]}: {error}", MEND)
+        raise EnvironmentMissingError(finding) from error
 
 
 def _follow(process: subprocess.Popen[bytes], timeout: float | None, progress: Progress | None) -> int:

@@ -15,11 +15,11 @@ from .network import Network, NetworkError, apply_views
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def select(names: Sequence[str], probes: str) -> tuple[str, ...]:
-    """The probes that "all", "none" or a comma-separated list of names and shell patterns asks for."""
-    if probes in ("all", "none"):
-        return tuple(names) if probes == "all" else ()
-    patterns = probes.split(",")
+def select(names: Sequence[str], probes: str, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """The probes that "all", "none" or a list of names and shell patterns with commas between asks for, and `more`."""
+    if probes == "all":
+        return tuple(names)
+    patterns = [*([] if probes == "none" else probes.split(",")), *more]
     missing = [pattern for pattern in patterns if not any(_match(name, pattern) for name in names)]
     if missing:
         raise NetworkError(f"no LIF is called {', '.join(missing)}; there are {', '.join(names)}")
