@@ -159,7 +159,9 @@ def _batch_norm(call: Call) -> Value:
     require(not call.flag("training"), "batch norm in eval mode", "batch norm in train mode")
     require(call.arguments["running_mean"] is not None, "running statistics", "track_running_stats=False")
     mean, variance = (call.array(n).astype(np.float64) for n in ("running_mean", "running_var"))
-    scale = 1.0 / np.sqrt(variance + float(call.arguments["eps"]))
+    variance = variance + float(call.arguments["eps"])
+    require(bool((variance > 0).all()), "running_var + eps above zero", float(variance.min(initial=np.inf)))
+    scale = 1.0 / np.sqrt(variance)
     if call.arguments["weight"] is not None:
         scale = scale * call.array("weight")
     shift = -mean * scale

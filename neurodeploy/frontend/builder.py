@@ -7,6 +7,7 @@ nodes, reduces read no permute, and the mean over time comes last, for a linear 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from neurodeploy.frontend import views
@@ -122,6 +123,7 @@ class Builder:
 
     def scale(self, x: str, factor: float, source: Source) -> str:
         """factor times x; a chain of scales is one, and a factor of one is none."""
+        require(isfinite(factor), "a finite factor, also of scales in a row", factor)
         node = self.nodes[x]
         if node.op == "scale":
             return self.scale(node.inputs[0], factor * node.number("factor"), node.source)

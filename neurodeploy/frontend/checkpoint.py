@@ -13,15 +13,17 @@ from torch import nn
 
 from neurodeploy.errors import Finding, InvalidFileError
 from neurodeploy.frontend.archive import DamagedError, read_archive
-from neurodeploy.frontend.unpickle import ForbiddenError, Stored
+from neurodeploy.frontend.unpickle import ForbiddenError, ForeignError, Stored
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "module")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 COUNTER = "num_batches_tracked"  # of batch norms, which eval mode does not read
+VARIANCE = "running_var"
 # Layers that the official models carry and never call. A model that has one of them may well call it, so that only a
 # checkpoint may have them beyond its model.
 UNUSED = frozenset({"norm", "norm1", "norm2", COUNTER, "pos_embed", "qkv_mp", "res_lif"})
 _SAVE = "save it again with torch.save(model.state_dict(), path)"
+_DENSE = "convert these tensors to dense floats, then save the state dict again"
 
 
 def load_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
@@ -35,6 +37,8 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
         state = _state_dict(read_archive(file))
         _check_tensors(file, state)
         return _without_prefix({key: value.tensor() for key, value in state.items()})
+    except ForeignError as error:
+        raise _invalid(file, "ND-F104", "a state dict of dense tensors of real numbers", str(error), _DENSE) from None
     except ForbiddenError as error:
         have = f"it asks for {error.name}, which could run code"
         raise _invalid(file, "ND-F103", "a checkpoint of tensors", have, _SAVE) from None
@@ -51,7 +55,8 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
 def load_into(model: nn.Module, path: str | PathLike[str]) -> tuple[str, ...]:
     """Load a checkpoint into a model, all or nothing; return the keys of one side that no forward needs.
 
-    Raises InvalidFileError that names every missing, unexpected or wrongly shaped key, and weights with NaN.
+    Raises InvalidFileError that names every missing, unexpected or wrongly shaped key, weights that are not finite in
+    the model's type, and negative variances.
     """
     state, expected = load_checkpoint(path), model.state_dict()
     missing, unexpected = ([*(a.keys() - b.keys())] for a, b in ((expected, state), (state, expected)))
@@ -84,10 +89,19 @@ def _value_findings(
     if wrong:
         mend = "build the model with the sizes that it was trained with"
         yield Finding("ND-F106", "", "tensors of the model's shapes", "; ".join(wrong), mend, str(path))
-    broken = [key for key in both if not bool(torch.isfinite(state[key]).all())]
+    broken = [key for key in both if not _finite(state[key], expected[key].dtype)]
     if broken:
         have = f"NaN or infinity in {', '.join(broken)}"
         yield Finding("ND-F107", broken[0], "finite weights", have, "use an earlier checkpoint", str(path))
+    negative = [key for key in both if key.split(".")[-1] == VARIANCE and bool((state[key] < 0).any())]
+    if negative:
+        have = f"negative numbers in {', '.join(negative)}"
+        yield Finding("ND-F107", negative[0], "variances of zero or more", have, "use an earlier checkpoint", str(path))
+
+
+def _finite(values: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether all values are finite, in the file and in the model's type: 1e300 is infinity in float32."""
+    return bool(torch.isfinite(values).all()) and bool(torch.isfinite(values.to(dtype)).all())
 
 
 def _state_dict(loaded: Any) -> dict[Any, Any]:

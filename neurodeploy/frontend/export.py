@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +28,19 @@ class Exported:
     constants: Mapping[str, torch.Tensor]
     inputs: tuple[str, ...]
     outputs: tuple[Any, ...]
+    container: str  # what forward puts its outputs in, "" for a tensor alone
 
 
 def export(root: nn.Module, example: torch.Tensor) -> Exported:
     """Export a module. Raises UnsupportedModelError with the first line of torch's own reason."""
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet() as said, torch.no_grad():
             program = _program(root, example)
-    except Exception as error:  # noqa: BLE001  (torch.export raises anything, also what the model's code raised)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  (torch.export raises anything, the model's code too, or exits)
         raise UnsupportedModelError(_failure(error)) from None
+    sys.stderr.write(said.getvalue())
     return _read(program)
 
 
@@ -51,7 +57,7 @@ def _program(root: nn.Module, example: torch.Tensor) -> Any:
         tracer.record_stack_traces = kept
 
 
-def _failure(error: Exception) -> Finding:
+def _failure(error: BaseException) -> Finding:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     have = f"{type(error).__name__}: {lines[0][:_LONGEST] if lines else 'no message'}"
     mend = "no branch or shape may depend on the data, and forward takes one tensor; run it on the example to check"
@@ -59,15 +65,18 @@ def _failure(error: Exception) -> Finding:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's log and warnings of a failing export from a user who gets one clear error."""
+def _quiet() -> Iterator[io.StringIO]:
+    """Keep torch's log, warnings and dump of a failing export from a user who gets one clear error.
+
+    Yields what was written to stderr meanwhile, also by the model's own code.
+    """
     log = logging.getLogger("torch")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()) as said:
             warnings.simplefilter("ignore")
-            yield
+            yield said
     finally:
         log.setLevel(level)
 
@@ -82,7 +91,13 @@ def _read(program: Any) -> Exported:
     outputs = tuple(end.args[0]) if isinstance(end.args[0], (tuple, list)) else (end.args[0],)
     mutated = len(outputs) - len(signature.user_outputs)  # buffers that the model writes come first
     user = tuple(signature.user_inputs)
-    return Exported(_live(program.graph.nodes, outputs), constants, user, outputs[mutated:])
+    nodes = _live(program.graph.nodes, outputs)
+    return Exported(nodes, constants, user, outputs[mutated:], _container(program.call_spec.out_spec))
+
+
+def _container(spec: Any) -> str:
+    """The name of a pytree's type, "" for a leaf."""
+    return "" if spec.type is None else str(getattr(spec.type, "__name__", spec.type))
 
 
 def _live(nodes: Any, outputs: tuple[Any, ...]) -> tuple[fx.Node, ...]:

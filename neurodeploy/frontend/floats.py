@@ -56,7 +56,7 @@ def _logits(model: nn.Module, images: Images) -> NDArray[np.float64]:
     for module in _stateful(model):
         module.reset()  # type: ignore[operator]
     logits = model(torch.tensor(images, device=parameter.device, dtype=parameter.dtype))
-    return np.asarray(logits.cpu().numpy(), dtype=np.float64)
+    return np.asarray(logits.cpu().double().numpy(), dtype=np.float64)
 
 
 def _stateful(model: nn.Module) -> list[nn.Module]:

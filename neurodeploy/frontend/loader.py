@@ -18,6 +18,7 @@ from torch import nn
 
 from neurodeploy.errors import Finding, InvalidFileError, UsageError
 from neurodeploy.frontend.checkpoint import load_into
+from neurodeploy.frontend.sound import require_sound
 
 _FORM = "package.module:factory or file.py:factory"
 
@@ -26,12 +27,14 @@ def load_model(spec: str, weights: str | PathLike[str] | None = None) -> nn.Modu
     """Import a factory, call it without arguments, load the weights, and return the model in eval mode.
 
     Keys of the weights that no forward reads are left out; a warning of the logger `neurodeploy` names them.
-    Raises UsageError where the name leads to no model, InvalidFileError for a missing file and for the weights.
+    Raises UsageError where the name leads to no model, UnsupportedModelError for a model that cannot be walked through
+    or has no values, InvalidFileError for a missing file and for the weights.
     """
     place, separator, attribute = spec.rpartition(":")
     if not (place and separator and attribute):
         raise _usage(spec, _FORM, f"{spec!r}", "name a factory, e.g. neurodeploy.models:qkformer_mnist")
     model = _built(spec, _attribute(spec, _module(spec, place), attribute))
+    require_sound(model)
     if weights is not None:
         idle = load_into(model, weights)
         if idle:
@@ -48,7 +51,9 @@ def _module(spec: str, place: str) -> ModuleType:
     try:
         with _importable(file.resolve().parent if is_file else Path.cwd()):
             return _executed(file) if is_file else importlib.import_module(place)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (a module may raise anything while it is imported)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  (a module may raise anything while it is imported, or exit)
         raise _usage(
             spec, "a module that can be imported", _last_line(error), "import it in Python to see all"
         ) from None
@@ -99,7 +104,9 @@ def _built(spec: str, factory: Any) -> nn.Module:
         raise _usage(spec, "a factory that takes no arguments", have, mend)
     try:
         model = factory()
-    except Exception as error:  # noqa: BLE001  (the user's code may raise anything)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
         raise _usage(
             spec, "a factory that returns a model", _last_line(error), "call it in Python to see all"
         ) from None

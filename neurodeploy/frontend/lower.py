@@ -21,7 +21,7 @@ from neurodeploy.ir.graph import Node, Source
 from neurodeploy.ir.infer import IllegalNode
 
 _MENDS: Mapping[str, str] = {
-    "batch_norm": "call model.eval() first",
+    "batch_norm": "call model.eval() first, and check the running statistics",
     "dropout": "call model.eval() first",
     "neuron": "bring the tensor to [T, B, ...] before the neuron: else its membrane runs across the samples of a batch",
     "select": "give the neuron the whole sequence; single time steps cannot be taken out",
@@ -114,18 +114,26 @@ class Lowering:
 
     def _output(self) -> Value | None:
         outputs = self.exported.outputs
-        need, have = "one output: the logits [B, classes], the mean over time", f"{len(outputs)} outputs"
-        value = self._values.get(outputs[0]) if len(outputs) == 1 else None
+        need, have = "one output: the logits [B, classes], the mean over time", _returned(self.exported)
+        value = None if have else self._values.get(outputs[0])
         if isinstance(value, Value):
             node = self.build.nodes[value.name]
             if node.op == "time_mean" and len(value.step_shape) == 1 and value.batch == 0:
                 return value
             have = f"shape {value.shape}, {'averaged' if node.op == 'time_mean' else 'not averaged'} over time"
-        elif len(outputs) == 1 and self.findings:
+        elif not have and self.findings:
             return None  # the reason is there already
         mend = "let forward return head(x).mean(0) or head(x.mean(0)) alone"
         self.findings.append(Finding("ND-F006", "", need, have, mend))
         return None
+
+
+def _returned(exported: Exported) -> str:
+    """What forward returns, where it is no tensor alone; else ""."""
+    if exported.container:
+        return f"{exported.container} of {len(exported.outputs)} outputs"
+    (output,) = exported.outputs
+    return "" if isinstance(output, fx.Node) else type(output).__name__
 
 
 def _may_be_written(node: fx.Node) -> bool:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from neurodeploy.errors import Finding
@@ -26,6 +28,7 @@ LIBRARIES = frozenset({"bindsnet", "braincog", "lava", "norse", "rockpool", "sin
 BASES = frozenset({"BaseNode", "SimpleBaseNode", "NonSpikingBaseNode", "SpikingNeuron", "SNNCell"})
 METHODS = ("neuronal_charge", "neuronal_fire", "neuronal_reset")
 HARMLESS = frozenset({"__init__", "__repr__", "__setstate__", "extra_repr", "supported_backends"})
+_LOWEST = -700.0  # of a learned w: exp(-w) is no float64 beyond
 STATELESS = ("Dropout", "DropConnect")  # SpikingJelly's keep a mask, in training only
 
 
@@ -91,7 +94,8 @@ def _problems(module: nn.Module, known: type | None) -> Iterator[tuple[str, str,
         mend = f"use {known.__name__} itself: the lowering of its equation would not be that of the subclass"
         yield (f"{known.__name__} as SpikingJelly defines it", f"{name} with its own {', '.join(changed)}", mend)
     yield from _mode_problems(module, known)
-    yield from _value_problems(module)
+    yield from _potential_problems(module)
+    yield from _decay_problems(module, KINDS[known.__name__])
 
 
 def _changed(module: nn.Module, known: type) -> Iterator[str]:
@@ -99,7 +103,7 @@ def _changed(module: nn.Module, known: type) -> Iterator[str]:
     ancestry = type(module).__mro__
     for cls in ancestry[: ancestry.index(known)]:
         yield from (k for k, v in vars(cls).items() if callable(v) and k not in HARMLESS)
-    yield from (k for k, v in vars(module).items() if inspect.isroutine(v) and hasattr(known, k))
+    yield from (k for k, v in vars(module).items() if callable(v) and hasattr(type(module), k))
     yield from (kind for kind in ("_forward_hooks", "_forward_pre_hooks") if getattr(module, kind, None))
 
 
@@ -115,20 +119,54 @@ def _mode_problems(module: nn.Module, known: type) -> Iterator[tuple[str, str, s
         yield ("a neuron of the model's own precision", "a reduced neuron precision", "switch it off")
 
 
-def _value_problems(module: nn.Module) -> Iterator[tuple[str, str, str]]:
+def _potential_problems(module: nn.Module) -> Iterator[tuple[str, str, str]]:
+    """Threshold, reset potential and the start of the membrane."""
     reset, threshold = getattr(module, "v_reset", None), getattr(module, "v_threshold", None)
+    start = getattr(module, "_memories_rv", {}).get("v", reset)
     if reset is None:
         yield ("a hard reset", "a soft reset (v_reset None)", "train with v_reset=0.0")
-    if not isinstance(threshold, (int, float)):
-        yield ("one threshold for the layer, a number", f"{type(threshold).__name__}", "use a float v_threshold")
-    elif reset is not None and not threshold > reset:
+    elif not _is_number(reset):
+        yield ("a reset potential that is a finite number", _shown(reset), "use a finite float v_reset")
+    elif not (_is_number(start) and start == reset):
+        have = f"v_reset {reset} and a start at {_shown(start)}"
+        yield ("a membrane that starts at v_reset", have, "use LIFNode with its own start, or v_reset=0.0")
+    if not _is_number(threshold):
+        yield ("one threshold for the layer, a finite number", _shown(threshold), "use a finite float v_threshold")
+    elif _is_number(reset) and not 0 < threshold - reset <= sys.float_info.max:  # type: ignore[operator]
         yield ("a threshold above the reset potential", f"{threshold} and {reset}", "check the neuron's parameters")
-    simple = any(cls.__name__ == "SimpleBaseNode" for cls in type(module).__mro__)
-    if simple and reset:
-        yield ("a membrane that starts at v_reset", f"v_reset {reset} and a start at 0", "use LIFNode, or v_reset=0.0")
-    weight = getattr(module, "w", None)
-    if weight is not None and getattr(weight, "numel", lambda: 1)() != 1:
-        yield ("one time constant for the layer", f"{weight.numel()} of them", "use a scalar parameter")
+
+
+def _decay_problems(module: nn.Module, kind: str) -> Iterator[tuple[str, str, str]]:
+    """The time constant: tau of a LIF, w of a parametric one, nothing of an IF."""
+    if kind == "lif":
+        tau = getattr(module, "tau", None)
+        if not _is_number(tau):
+            yield ("one time constant for the layer, a finite number", f"tau {_shown(tau)}", "use a finite float tau")
+        elif tau < 1:  # type: ignore[operator]
+            yield ("a time constant of at least one step", f"tau {tau}", "use a tau of 1.0 or more")
+    if kind == "plif":
+        weight = getattr(module, "w", None)
+        if not isinstance(weight, torch.Tensor) or weight.numel() != 1:
+            have = f"{weight.numel()} of them" if isinstance(weight, torch.Tensor) else f"w {_shown(weight)}"
+            yield ("one time constant for the layer", have, "use a scalar parameter")
+        elif not _learned_decay(weight) > 0:  # NaN too
+            need, have = "a finite time constant, tau = 1 / sigmoid(w)", f"w {float(weight.detach())}"
+            yield (need, have, "train again, or set w so that tau is what you mean")
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a finite number of Python (those of NumPy that are no float of Python are none)."""
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, float) else type(value).__name__
+
+
+def _learned_decay(weight: torch.Tensor) -> float:
+    """1 / tau of a parametric neuron: the layer learns w, tau = 1 / sigmoid(w). 0 for a w that gives no finite tau."""
+    w = float(weight.detach())
+    return 1.0 / (1.0 + math.exp(-w)) if w > _LOWEST else 0.0
 
 
 def _neuron(module: Any) -> Neuron:
@@ -139,7 +177,7 @@ def _neuron(module: Any) -> Neuron:
     if kind == "lif":
         decay = 1.0 / float(module.tau)
     if kind == "plif":
-        decay = 1.0 / (1.0 + math.exp(-float(module.w.detach())))  # the layer learns w, tau = 1 / sigmoid(w)
+        decay = _learned_decay(module.w)
     scaled = kind != "if" and bool(getattr(module, "decay_input", True))
     return Neuron(decay, float(module.v_threshold) - float(module.v_reset), scaled)
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from neurodeploy.frontend.neurons import Reading, looks_like_neuron, read
 
 _fake = getattr(torch.library, "register_fake", None) or torch.library.impl_abstract  # torch < 2.4
 OP = "neurodeploy::neuron"
+ITEMS = 64  # numbers that a model may read from tensors while it is traced
 
 
 def _shape_only(x: torch.Tensor, path: str) -> torch.Tensor:
@@ -50,6 +52,21 @@ class Shim(nn.Module):
             return getattr(self.__dict__["original"][0], name)
 
 
+class Bounded(TorchFunctionMode):
+    """Ends a trace that reads many single numbers, as `tolist` does: torch's time grows with their square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The call itself. Raises ValueError at the first item too many."""
+        self.items += func is torch.Tensor.item
+        if self.items > ITEMS:
+            raise ValueError(f"over {ITEMS} numbers read from tensors, by item() or tolist()")
+        return func(*args, **(kwargs or {}))
+
+
 class Root(nn.Module):
     """The exported module, so that the user's model has a path even where it is one layer."""
 
@@ -59,7 +76,8 @@ class Root(nn.Module):
 
     def forward(self, x: torch.Tensor) -> Any:
         """The user's forward."""
-        return self.model(x)
+        with Bounded():
+            return self.model(x)
 
 
 def _places(model: nn.Module) -> list[tuple[str, nn.Module, str]]:

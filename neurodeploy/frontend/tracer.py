@@ -15,6 +15,7 @@ from neurodeploy.frontend.export import export
 from neurodeploy.frontend.lower import Lowering, ordered
 from neurodeploy.frontend.naming import named
 from neurodeploy.frontend.neurons import looks_like_neuron
+from neurodeploy.frontend.sound import require_sound
 from neurodeploy.frontend.swap import read_neurons, swapped
 from neurodeploy.ir.graph import Graph, Stage, topological
 from neurodeploy.ir.passes import remove_dead, run_passes
@@ -33,6 +34,7 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     the rest.
     """
     model = _module(model)
+    require_sound(model)
     example = _example(model, example_input)
     readings = read_neurons(model)
     findings = [*_training(model), *_root(model)]
@@ -41,13 +43,13 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
             exported = export(root, example)
     except UnsupportedModelError as error:
         findings += (finding for reading in readings.values() for finding in reading.findings)
-        raise UnsupportedModelError(findings or error.findings) from None
+        raise UnsupportedModelError(dict.fromkeys(findings or error.findings)) from None
     lowering = Lowering(exported, readings, int(example.shape[1]) if example.ndim == _EVENTS else None)
     output = lowering.run()
     findings += (f for path, reading in readings.items() if path in lowering.calls for f in reading.findings)
     findings += lowering.findings
     if findings or output is None:
-        raise UnsupportedModelError(findings)
+        raise UnsupportedModelError(dict.fromkeys(findings))  # a line that runs in a loop is named once
     nodes = topological(ordered(lowering.build))
     graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output)
     return run_passes(graph, (remove_dead, partial(named, model=model)))

@@ -40,6 +40,18 @@ _INERT_MODULES: dict[str, frozenset[str]] = {
     "pathlib._local": frozenset({"Path", "PosixPath", "PurePath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}),
     "torch": frozenset({"Size", "device", *(str(dtype).removeprefix("torch.") for dtype in DTYPES.values())}),
 }
+_FOREIGN: dict[str, str] = {  # kinds of tensors that no layer has, by the name that torch.save writes
+    **dict.fromkeys(("ComplexFloatStorage", "ComplexDoubleStorage"), "complex numbers"),
+    **dict.fromkeys(("QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage"), "quantized tensors"),
+    "_rebuild_qtensor": "quantized tensors",
+    "_rebuild_sparse_tensor": "sparse tensors",
+    "_rebuild_sparse_csr_tensor": "sparse tensors",
+    "_rebuild_nested_tensor": "nested tensors",
+    "_rebuild_meta_tensor_no_storage": "tensors of the meta device, which hold no values",
+    "_rebuild_tensor_v3": "tensors of 8-bit floats or another rare type",
+}
+_TENSOR_MODULES = ("torch", "torch.storage", "torch._utils")
+MAX_RANK = 64  # of a tensor, in torch
 MAX_OPCODES = 20_000_000  # of one pickle: an optimizer's state of a large model has some 100,000
 MAX_KEY = 8  # entries of a tuple that is a key
 
@@ -50,6 +62,10 @@ class ForbiddenError(pickle.UnpicklingError):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+class ForeignError(pickle.UnpicklingError):
+    """A pickle holds tensors of a kind that no layer has."""
 
 
 class Inert:
@@ -118,6 +134,8 @@ class Stored:
         """The tensor, its bounds checked. Raises UnpicklingError where it leaves its storage."""
         if len(self.shape) != len(self.strides):
             raise pickle.UnpicklingError("a tensor with more sizes than strides")
+        if len(self.shape) > MAX_RANK or prod(max(n, 1) for n in self.shape) >= 2**48:
+            raise pickle.UnpicklingError("a tensor of absurd shape")
         reach = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
         held = len(self.storage.data) // self.storage.dtype.itemsize
         if (prod(self.shape) and self.offset + reach >= held) or prod(self.shape) > held:
@@ -188,13 +206,15 @@ class Reader(pickle._Unpickler):
         self._storage = storage
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """One of the few known names. Raises ForbiddenError for every other."""
+        """One of the few known names. Raises ForeignError for kinds of tensors, ForbiddenError for every other."""
         if (module_name, global_name) in _LIVE:
             return _LIVE[module_name, global_name]
         if module_name in ("torch", "torch.storage") and global_name in DTYPES:
             return DTYPES[global_name]
         if global_name in _INERT_MODULES.get(module_name, ()):
             return Inert
+        if module_name in _TENSOR_MODULES and global_name in _FOREIGN:
+            raise ForeignError(f"{_FOREIGN[global_name]} ({module_name}.{global_name})")
         raise ForbiddenError(f"{module_name}.{global_name}")
 
     def persistent_load(self, pid: Any) -> Storage:
