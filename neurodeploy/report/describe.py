@@ -38,8 +38,8 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "synapses": sum(layer.get("synapses", 0) for layer in layers),
         "layers": layers,
         "bounds": held,
-        "choices": _parsed(graph, "quantization", []),
-        "versions": _parsed(graph, "versions", {}),
+        "choices": _choices(graph),
+        "versions": _parsed(graph, "versions", "{}", dict),
     }
 
 
@@ -49,14 +49,27 @@ def _pixel_range(graph: Graph) -> list[float]:
     return [encode.number("step") * encode.integer(end) for end in ("lo", "hi")]
 
 
-def _parsed(graph: Graph, key: str, default: Any) -> Any:
+def _choices(graph: Graph) -> list[dict[str, Any]]:
+    """What the quantizer chose: one entry a choice, each with its layer."""
+    found: list[Any] = _parsed(graph, "quantization", "[]", list)
+    if not all(isinstance(entry, dict) and isinstance(entry.get("layer"), str) for entry in found):
+        raise _nonsense("quantization", "entries without a layer")
+    return found
+
+
+def _parsed(graph: Graph, key: str, default: str, kind: type) -> Any:
     """A JSON text of the metadata. Raises InvalidFileError: an artefact can be sealed and still hold nonsense."""
     try:
-        return json.loads(graph.metadata.get(key, "null")) or default
+        found = json.loads(graph.metadata.get(key, default))
     except (ValueError, RecursionError) as error:
-        raise InvalidFileError(
-            Finding("ND-R001", key, "JSON in the metadata", str(error), "compile the model again")
-        ) from error
+        raise _nonsense(key, str(error)) from error
+    if not isinstance(found, kind):
+        raise _nonsense(key, f"a {type(found).__name__}, not a {kind.__name__}")
+    return found
+
+
+def _nonsense(key: str, have: str) -> InvalidFileError:
+    return InvalidFileError(Finding("ND-R001", key, "JSON of neurodeploy in the metadata", have, "compile it again"))
 
 
 def bound_document(bound: Bound) -> dict[str, Any]:

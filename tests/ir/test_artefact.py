@@ -18,7 +18,7 @@ from neurodeploy.ir.artefact import from_bytes, integrity, load, save, serialise
 from neurodeploy.ir.graph import Graph, Node, Source, Stage, tensor
 from neurodeploy.ir.samples import random_graph, random_images
 from neurodeploy.ir.text import to_text
-from tests.ir.graphs import conv, encode, lif, quantized, small
+from tests.ir.graphs import conv, encode, lif, quantized, renamed, small
 
 
 def assert_same(a: Graph, b: Graph) -> None:
@@ -127,7 +127,10 @@ UNWRITABLE = {
     "reserved metadata": (replace(small(), metadata={"neurodeploy.format": "9"}), "metadata keys"),
     "dtype": (with_head(tensors={"weight": tensor(np.zeros((3, 8)), np.int64)}), "weight of ['int8']"),
     "two images": (replace(small(), nodes=(replace(encode((3,)), name="p"), *small().nodes)), "one image shape"),
-    "colon": (replace(small(), nodes=(*small().nodes, lif("a:b", "block.conv", [[[0]]]))), "without colon"),
+    "no name": (renamed({"block.lif": ""}), "printable characters"),
+    "NUL": (renamed({"block.lif": "a\0b"}), "printable characters"),
+    "escape": (renamed({"block.lif": "\x1b[31m"}), "printable characters"),
+    "long name": (renamed({"block.lif": "x" * 70_000}), "printable characters"),
     "illegal": (with_head(inputs=("ghost",)), "made by earlier"),
 }
 
@@ -139,6 +142,16 @@ def test_unwritable_graph_is_refused(case: str, tmp_path: Path) -> None:
         save(graph, tmp_path / "model.onnx")
     assert any(need in finding.need for finding in caught.value.findings)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["block.conv:weight", "block.lif:membrane", ":", "a,b", "images:value", "images::"])
+def test_layers_of_any_printable_name_are_kept(name: str, tmp_path: Path) -> None:
+    """Also where the name of a layer looks like that of another one's membrane or weights."""
+    graph = small()
+    graph = replace(graph, nodes=(*graph.nodes, lif(name, "block.conv", [[[0]]]), lif("images", name, [[[0]]])))
+    save(graph, tmp_path / "model.onnx")
+    onnx.checker.check_model(str(tmp_path / "model.onnx"))
+    assert to_text(load(tmp_path / "model.onnx")) == to_text(graph)
 
 
 def test_graph_that_could_overflow_is_refused(tmp_path: Path) -> None:

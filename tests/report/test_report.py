@@ -65,9 +65,14 @@ def test_document_is_json(document: dict[str, Any]) -> None:
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
-def test_nonsense_in_the_metadata_is_a_named_error(graph: Graph) -> None:
-    with pytest.raises(InvalidFileError, match="ND-R001 quantization"):
-        describe.graph_document(replace(graph, metadata={"quantization": "{"}), ())
+@pytest.mark.parametrize("key", ["quantization", "versions"])
+@pytest.mark.parametrize("value", ["", "{", "null", "NaN", "1e999", '"x"', "[1, 2]", '{"a": 1}', "[{}]", "[" * 9999])
+def test_nonsense_in_the_metadata_is_a_named_error(graph: Graph, key: str, value: str) -> None:
+    if (key, value) == ("versions", '{"a": 1}'):
+        assert describe.graph_document(replace(graph, metadata={key: value}), ())["versions"] == {"a": 1}
+        return
+    with pytest.raises(InvalidFileError, match=f"ND-R001 {key}"):
+        describe.graph_document(replace(graph, metadata={key: value}), ())
 
 
 @pytest.mark.parametrize("view", [text.layers_table, text.bounds_table, text.choices_table, text.network_table])

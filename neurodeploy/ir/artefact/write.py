@@ -20,6 +20,8 @@ from neurodeploy.numerics import PROFILES
 FORMAT = 1
 IR_VERSION = 10  # what ONNX Runtime 1.18 and later read; metadata of nodes needs it
 MAX_STEPS = 4096  # the proof walks through the steps, also those of a hostile file
+MAX_NAME = 512  # characters of a layer; names go into paths, arguments and zip members
+MAX_SHOWN = 40  # characters that a message shows of a name that is none
 IMAGES, LOGITS = "images", "logits"
 OWN = "neurodeploy."  # prefix of the metadata entries that are not the graph's own
 SOURCE_FIELDS = ("path", "file", "line")
@@ -82,8 +84,9 @@ def _graph_problems(graph: Graph) -> Iterator[Finding]:
 
 def _node_problems(graph: Graph) -> Iterator[Finding]:
     for node in graph.nodes:
-        if not node.name or ":" in node.name:
-            yield _problem(node.name, "a name without colon", repr(node.name), node.source)
+        if not (node.name.isprintable() and 0 < len(node.name) <= MAX_NAME):
+            need, shown = f"a name of 1 to {MAX_NAME} printable characters", node.name[:MAX_SHOWN]
+            yield Finding("ND-A001", shown, need, repr(shown), "give this module another name", str(node.source))
         for port, values in node.tensors.items():
             allowed = codec.TENSOR_DTYPES.get((node.op, port), ())
             if values.dtype not in allowed:
@@ -129,10 +132,15 @@ def _entries(values: Mapping[str, str]) -> list[onnx.StringStringEntryProto]:
 
 
 def value_names(graph: Graph) -> dict[str, str]:
-    """Layer name -> value name in the file: the same, but for the output and a layer named like an end of the file."""
-    names = {node.name: node.name for node in graph.nodes}
+    """Layer name -> value name in the file: the same, but for colons, and what is or bears the name of a file's end."""
+    names = {node.name: _value_name(node.name) for node in graph.nodes}
     names |= {name: f"{name}:value" for name in (IMAGES, LOGITS) if name in names}
     return {**names, graph.output: LOGITS}
+
+
+def _value_name(layer: str, part: str = "") -> str:
+    """A value of a layer, or one of its parts; colons of a layer are doubled, so that no two are the same."""
+    return layer.replace(":", "::") + (f":{part}" if part else "")
 
 
 def _graph_proto(graph: Graph, known: Mapping[str, ValueType], bodies: Mapping[str, Body]) -> onnx.GraphProto:
@@ -144,7 +152,7 @@ def _graph_proto(graph: Graph, known: Mapping[str, ValueType], bodies: Mapping[s
         name=graph.name,
         node=[_call(node, graph, known, names, bodies[node.name]) for node in graph.nodes],
         initializer=[
-            codec.encode_tensor(node.op, port, node.tensors[port], f"{node.name}:{port}")
+            codec.encode_tensor(node.op, port, node.tensors[port], _value_name(node.name, port))
             for node in graph.nodes
             for port in tensor_ports(node)
         ],
@@ -156,7 +164,7 @@ def _graph_proto(graph: Graph, known: Mapping[str, ValueType], bodies: Mapping[s
 
 def membrane_name(layer: str) -> str:
     """The value that holds the membranes of a LIF after reset, int32 [T * N, *shape]; nothing in the file reads it."""
-    return f"{layer}:membrane"
+    return _value_name(layer, "membrane")
 
 
 def tensor_ports(node: Node) -> tuple[str, ...]:
@@ -184,7 +192,7 @@ def _call(
         name=node.name,
         domain=DOMAIN,
         op_type=declared.name,
-        input=[*images, *(names[i] for i in node.inputs), *(f"{node.name}:{p}" for p in tensor_ports(node))],
+        input=[*images, *(names[i] for i in node.inputs), *(_value_name(node.name, p) for p in tensor_ports(node))],
         output=[names[node.name], *(membrane_name(node.name) for _ in OPS[node.op].state)],
         attribute=[codec.encode_attribute(key, _attribute(node, key, site)) for key in declared.attribute],
         metadata_props=_source_entries(node.source),
