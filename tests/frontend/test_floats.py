@@ -49,6 +49,14 @@ def test_samples_are_seen_to_mix_even_where_the_first_ones_are_silent() -> None:
     assert not np.array_equal(alone[0], alone[-1])
 
 
+def test_logits_of_a_type_that_numpy_lacks() -> None:
+    model, data = lively(Net()).bfloat16(), images(3, 4)
+    logits = run_float(model, data)
+    with torch.no_grad():
+        model.lif.reset()
+        assert np.array_equal(logits, model(torch.tensor(data).bfloat16()).float().numpy())
+
+
 def test_flags_and_membranes_are_restored() -> None:
     model = tiny_qkformer()
     model(torch.rand(2, 1, 8, 8))

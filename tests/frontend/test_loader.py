@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurodeploy.errors import InvalidFileError, NeurodeployError, UsageError
+from neurodeploy.errors import InvalidFileError, NeurodeployError, UnsupportedModelError, UsageError
 from neurodeploy.frontend import load_model
 
 FILE = """
@@ -21,6 +21,13 @@ def model(outputs=CLASSES):
 def needs(depth, *, width): ...
 def fails(): raise ValueError("first\\nno such depth")
 def none(): ...
+def leaves(): raise SystemExit(0)
+def ends(): raise GeneratorExit
+def stops(): raise KeyboardInterrupt
+def circle():
+    inner = torch.nn.Sequential(torch.nn.Identity())
+    inner.add_module("me", inner)
+    return inner
 ready = model(2).train()
 number = 3
 """
@@ -72,7 +79,9 @@ def test_weights_that_no_forward_reads_are_named(file: Path, tmp_path: Path, cap
         ("{file}:fails", "ValueError: no such depth"),
         ("{file}:none", "NoneType"),
         ("{file}:number", "int"),
-        ("{file}:other", "there are fails, model, needs, none"),
+        ("{file}:leaves", "SystemExit: 0"),
+        ("{file}:ends", "GeneratorExit: no message"),
+        ("{file}:other", "there are circle, ends, fails, leaves, model, needs, none, ready, stops"),
         ("no.such.module:model", "No module named 'no'"),
         ("model", "'model'"),
         (":model", "':model'"),
@@ -87,12 +96,26 @@ def test_wrong_names(file: Path, spec: str, have: str) -> None:
     assert have in finding.have
 
 
+def test_an_interrupt_is_no_finding(file: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load_model(f"{file}:stops")
+    file.write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        load_model(f"{file}:model")
+
+
+def test_a_module_inside_itself(file: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="ND-F011 me"):
+        load_model(f"{file}:circle")
+
+
 def test_missing_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(InvalidFileError, match=r"(?s)ND-F201.*no such file"):
         load_model(f"{tmp_path}/none.py:model")
     (tmp_path / "broken.py").write_text("def model(:\n", encoding="utf-8")
     (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
-    for name in ("broken", "leaves"):
+    (tmp_path / "ends.py").write_text("raise GeneratorExit\n", encoding="utf-8")
+    for name in ("broken", "leaves", "ends"):
         with pytest.raises(NeurodeployError) as caught:
             load_model(f"{tmp_path}/{name}.py:model")
         assert caught.value.findings[0].need == "a module that can be imported"

@@ -1,0 +1,73 @@
+"""Checkpoints into models: strict keys, shapes and values, all or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from neurodeploy.errors import InvalidFileError
+from neurodeploy.frontend import load_into
+from tests.frontend.test_checkpoint import refusal, same, saved, small
+
+
+def test_load_into(tmp_path: Path) -> None:
+    model, other = small(), small()
+    with torch.no_grad():
+        other.head.weight.zero_()
+    assert load_into(other, saved(tmp_path / "c.pth", model.state_dict())) == ()
+    assert same(dict(other.state_dict()), model)
+
+
+def test_load_into_names_all_keys_and_changes_nothing(tmp_path: Path) -> None:
+    model = small()
+    content = dict(small(outputs=5).state_dict())
+    del content["conv.weight"], content["bn.bias"]
+    content |= {"extra.weight": torch.ones(1), "more": torch.ones(1), "conv.bias": torch.full((4,), torch.nan)}
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(InvalidFileError) as caught:
+        load_into(model, saved(tmp_path / "c.pth", content))
+    have = [(f.code, f.have) for f in caught.value.findings]
+    assert have == [
+        ("ND-F105", "2 missing: bn.bias, conv.weight"),
+        ("ND-F105", "2 unexpected: extra.weight, more"),
+        ("ND-F106", "head.weight: (5, 4) for (3, 4); head.bias: (5,) for (3,)"),
+        ("ND-F107", "NaN or infinity in conv.bias"),
+    ]
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_values_that_the_models_type_cannot_hold(tmp_path: Path) -> None:
+    state = {**small().state_dict(), "head.bias": torch.full((3,), 1e300, dtype=torch.float64)}
+    file = saved(tmp_path / "c.pth", state)
+    assert refusal(lambda: load_into(small(), file)).have == "NaN or infinity in head.bias"
+    load_into(small().double(), file)
+
+
+def test_negative_variances_are_named(tmp_path: Path) -> None:
+    file = saved(tmp_path / "c.pth", {**small().state_dict(), "bn.running_var": torch.tensor([1.0, 0.0, -1.0, 1.0])})
+    finding = refusal(lambda: load_into(small(), file))
+    assert (finding.code, finding.layer, finding.have) == (
+        "ND-F107",
+        "bn.running_var",
+        "negative numbers in bn.running_var",
+    )
+
+
+def test_unused_keys_are_told_and_not_refused(tmp_path: Path) -> None:
+    model = small()
+    content = {k: v for k, v in model.state_dict().items() if k != "bn.num_batches_tracked"}
+    content["block.0.norm2.weight"] = torch.ones(4)
+    told = load_into(model, saved(tmp_path / "c.pth", content))
+    assert told == ("block.0.norm2.weight", "bn.num_batches_tracked")
+
+
+def test_a_layer_of_the_model_is_never_taken_for_unused(tmp_path: Path) -> None:
+    """A batch norm called norm1 would keep its initial statistics, and the network be wrong in silence."""
+    model = small()
+    model.norm1 = nn.BatchNorm2d(4)
+    content = {k: v for k, v in model.state_dict().items() if not k.startswith("norm1")}
+    finding = refusal(lambda: load_into(model, saved(tmp_path / "c.pth", content)))
+    assert finding.have == "4 missing: norm1.bias, norm1.running_mean, norm1.running_var, norm1.weight"
