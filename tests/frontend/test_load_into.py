@@ -42,7 +42,7 @@ def test_load_into_names_all_keys_and_changes_nothing(tmp_path: Path) -> None:
 def test_values_that_the_models_type_cannot_hold(tmp_path: Path) -> None:
     state = {**small().state_dict(), "head.bias": torch.full((3,), 1e300, dtype=torch.float64)}
     file = saved(tmp_path / "c.pth", state)
-    assert refusal(lambda: load_into(small(), file)).have == "NaN or infinity in head.bias"
+    assert refusal(lambda: load_into(small(), file)).have == "NaN or infinity in head.bias as torch.float32"
     load_into(small().double(), file)
 
 
