@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 import neurodeploy
+from neurodeploy.cli import streams
 from neurodeploy.cli.compare import compare
 from neurodeploy.cli.compile import compile_
 from neurodeploy.cli.doctor import doctor
@@ -28,6 +29,7 @@ from neurodeploy.cli.targets import targets
 from neurodeploy.errors import ExitCode, Finding, LimitExceededError, NeurodeployError, UsageError
 
 INTERRUPTED = 130
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 TRACEBACK = "NEURODEPLOY_TRACEBACK"
 COMMANDS = (compile_, run, evaluate, compare, simulate, export, inspect, targets, lava, doctor)
 
@@ -51,7 +53,10 @@ def app() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The program: run a command and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    streams.guard()
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup asks to ignore SIGHUP
+            signal.signal(number, _terminated)
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # it warns that a CPU has no Triton
     sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
 
@@ -77,15 +82,19 @@ def invoke(arguments: Sequence[str]) -> int:
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends the program through its clean-up."""
+    """A signal ends the program through its clean-up."""
     sys.exit(128 + number)
 
 
 def _report(error: NeurodeployError, as_json: bool) -> int:
-    if as_json:
-        click.echo(json.dumps(error.as_json(), indent=2))
-    else:
-        show_error(error)
+    try:
+        if as_json:
+            click.echo(json.dumps(error.as_json(), indent=2), file=sys.stdout)
+            return int(error.exit_code)
+    except UsageError as undelivered:
+        if undelivered.findings != error.findings:
+            show_error(undelivered)
+    show_error(error)
     return int(error.exit_code)
 
 

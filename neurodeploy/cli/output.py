@@ -13,7 +13,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from neurodeploy.errors import NeurodeployError
+from neurodeploy.cli.streams import Clean, clean
+from neurodeploy.errors import NeurodeployError, UsageError
 
 WIDE = 240  # columns where there is no terminal to fit
 
@@ -37,15 +38,18 @@ class Output:
             click.echo(json.dumps(document, indent=2), file=self._stdout)
             return
         for renderable in renderables:
-            console(self._stdout).print(renderable)
+            console(self._stdout).print(Clean(renderable))
 
     def note(self, text: str) -> None:
         """Say something to the person, on stderr."""
-        click.echo(text, err=True)
+        click.echo(clean(text), err=True)
 
     def fail(self, document: dict[str, Any], error: NeurodeployError, *renderables: RenderableType) -> None:
         """Print a result that is an error as well, and end the command with the error's exit code."""
-        self.result(document | error.as_json(), *renderables)
+        try:
+            self.result(document | error.as_json(), *renderables)
+        except UsageError as undelivered:
+            show_error(undelivered)
         if not self.as_json:
             show_error(error)
         raise click.exceptions.Exit(int(error.exit_code))
@@ -71,4 +75,5 @@ class Output:
 def show_error(error: NeurodeployError) -> None:
     """All findings of an error, on stderr."""
     for finding in error.findings:
-        console(sys.stderr).print(Text("error: ", style="bold red"), Text(str(finding)), sep="", soft_wrap=True)
+        said = Text.assemble(("error: ", "bold red"), clean(str(finding)))
+        console(sys.stderr).print(said, soft_wrap=True)

@@ -220,7 +220,9 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)]
+)
 def test_signals_end_a_run_cleanly(files: Files, tmp_path: Path, number: int, code: int) -> None:
     """A long run that is interrupted leaves its exit code, a short message and no file."""
     np.save(tmp_path / "many.npy", np.zeros((400_000, 1, 8, 8), np.uint8))
