@@ -5,15 +5,18 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
+from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from neurodeploy.errors import Finding, InvalidFileError, LimitExceededError, UsageError
 
 Array = NDArray[Any]
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # 3.0 is for records alone
 NAMES = ("images", "labels")
 MAX_BYTES = 4 << 30  # of the arrays in a file, unpacked: a million digits in float32 are 2.9 GiB
 # What numpy.load and zipfile raise on damaged bytes: RuntimeError where a flag says that a member is encrypted.
@@ -63,7 +66,12 @@ def _arrays(path: Path) -> dict[str, Array]:
         if path.exists() and not path.is_file():
             raise _invalid(path, "a regular file", "a folder, device or pipe")
         with path.open("rb") as file:
-            _require_memory(path, path.stat().st_size)
+            size = path.stat().st_size
+            _require_memory(path, size)
+            if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
+                file.seek(0)
+                _require_whole(path, file, size)
+            file.seek(0)
             held = np.load(file, allow_pickle=False)
             if not isinstance(held, np.ndarray):
                 return _unpacked(path, held)
@@ -82,7 +90,19 @@ def _unpacked(path: Path, held: Any) -> dict[str, Array]:
         raise _invalid(path, "an array `images`", f"arrays {', '.join(held.files) or 'none'}")
     entries = [entry for entry in held.zip.infolist() if entry.filename.removesuffix(".npy") in wanted]
     _require_memory(path, sum(entry.file_size for entry in entries))
+    for entry in entries:
+        with held.zip.open(entry) as member:
+            _require_whole(path, member, entry.file_size)
     return {name: np.atleast_1d(held[name]) for name in wanted}
+
+
+def _require_whole(path: Path, file: IO[bytes], size: int) -> None:
+    """Refuse an array that claims more bytes than there are, before numpy makes room for it."""
+    version = npy.read_magic(file)
+    shape, _, dtype = _HEADERS[version](file)
+    left = size - file.tell()
+    if not dtype.hasobject and prod(shape) * dtype.itemsize > left:
+        raise _invalid(path, f"{shape} of {dtype}", f"{left:,} bytes: the file has been cut short")
 
 
 def _require_memory(path: Path, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import pty
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +88,25 @@ def test_images_larger_than_the_limit(
     found = call("run", files.artefact, "--images", tmp_path / name, "--json")
     assert (found.code, found.findings) == (6, ["ND-C007"])
     assert load_data(tmp_path / "fits.npz").images.shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize("kind", [".npy", ".npz"])
+@pytest.mark.parametrize("shape", [(1 << 40, 1, 8, 8), (2, 1, 8, 9), (1 << 200,), (-(1 << 30), -(1 << 30))])
+def test_images_that_claim_more_than_the_file_holds(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
+    """They are refused by their header: no memory is asked for."""
+    claim, path = io.BytesIO(), tmp_path / f"claim{kind}"
+    np.lib.format.write_array_header_1_0(claim, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    content = claim.getvalue() + bytes(512)
+    path.write_bytes(content)
+    if kind == ".npz":
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr("images.npy", content)
+    tracemalloc.start()
+    with pytest.raises(InvalidFileError, match=r"(?s)ND-C005.*cut short"):
+        load_data(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_flipped_bits_of_images_are_named_errors(tmp_path: Path) -> None:
