@@ -26,7 +26,14 @@ from neurodeploy.cli.output import show_error
 from neurodeploy.cli.run import run
 from neurodeploy.cli.simulate import simulate
 from neurodeploy.cli.targets import targets
-from neurodeploy.errors import ExitCode, Finding, LimitExceededError, NeurodeployError, UsageError
+from neurodeploy.errors import (
+    EnvironmentMissingError,
+    ExitCode,
+    Finding,
+    LimitExceededError,
+    NeurodeployError,
+    UsageError,
+)
 
 INTERRUPTED = 130
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -77,6 +84,8 @@ def invoke(arguments: Sequence[str]) -> int:
     except MemoryError:
         finding = Finding("ND-C011", "", "enough memory", "the system has no more", "use --limit, or fewer --probes")
         return _report(LimitExceededError(finding), as_json)
+    except ModuleNotFoundError as error:
+        return _missing(error, as_json)
     except Exception as error:  # noqa: BLE001 - the one place that ends the program
         return _unexpected(error, as_json)
 
@@ -102,6 +111,14 @@ def _usage(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "neurodeploy"
     return UsageError(Finding("ND-C010", "", f"a call as {path} --help says", error.format_message(), f"{path} --help"))
+
+
+def _missing(error: ModuleNotFoundError, as_json: bool) -> int:
+    """A package that neurodeploy cannot do without, and that pip has lost."""
+    if error.name is None or error.name.startswith("neurodeploy"):
+        return _unexpected(error, as_json)
+    mend = "pip install --force-reinstall neurodeploy"
+    return _report(EnvironmentMissingError(Finding("ND-C014", "", error.name, str(error), mend)), as_json)
 
 
 def _unexpected(error: Exception, as_json: bool) -> int:

@@ -199,6 +199,27 @@ def test_environment_without_torch_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
+BLOCKED = """
+import sys
+class Lost:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Lost())
+from neurodeploy.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("package", ["click", "rich", "onnx", "numpy", "networkx"])
+def test_a_lost_package_is_named(package: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BLOCKED, package, "inspect", "missing.onnx"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert package in found.stderr and "pip install" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def break_load(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def load(path: Path) -> None:
         raise error
