@@ -80,6 +80,9 @@ def invoke(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except click.ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError" and not as_json:  # a group alone, click 8.2 and later
+            click.echo(error.format_message())
+            return int(ExitCode.USAGE)
         return _report(_usage(error), as_json)
     except MemoryError:
         finding = Finding("ND-C011", "", "enough memory", "the system has no more", "use --limit, or fewer --probes")

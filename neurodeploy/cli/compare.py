@@ -29,7 +29,7 @@ def compare(output: Output, artefact: Path, images: Path, limit: int | None, bac
     data = load_data(images, limit)
     options.note_clipped(output, deployed, data.images)
     names = tuple(name.strip() for name in backends.split(",") if name.strip())
-    with output.progress("compare") as progress:
+    with output.progress("samples times backends") as progress:
         found = api.compare(
             deployed,
             data.images,

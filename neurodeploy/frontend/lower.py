@@ -104,7 +104,7 @@ class Lowering:
         if self.calls[path] == 2:
             need, have = "a neuron of its own at each place", f"{path} called again: its membrane would run on"
             where = source_of(node.meta)
-            mend = "give each place its own neuron module, or the same parameters in two modules"
+            mend = "in a loop over time steps, use step_mode='m' on [T, N, ...]; else give each place its own neuron"
             self.findings.append(Finding("ND-F002", path, need, have, mend, str(where)))
 
     def _refuse(self, node: fx.Node, code: str, op: str, need: str, have: str) -> None:

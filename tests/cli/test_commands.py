@@ -211,3 +211,14 @@ def test_a_file_without_images_says_what_it_holds(call: Command, files: Files, t
     np.savez(tmp_path / "xy.npz", x=np.zeros(2), y=np.zeros(2))
     found = call("run", files.artefact, "--images", str(tmp_path / "xy.npz"))
     assert found.code == 3 and "arrays x, y" in found.err
+
+
+@pytest.mark.parametrize("group", ["targets", "lava"])
+def test_a_group_alone_shows_its_help(call: Command, group: str) -> None:
+    found = call(group)
+    assert found.out.startswith("Usage:") and "error" not in found.err
+
+
+def test_inspect_shows_the_tables_that_are_asked_for(call: Command, files: Files) -> None:
+    found = call("inspect", files.artefact, "--show", "bounds", "--no-mapped")
+    assert "Proven bounds" in found.out and "Layers" not in found.out and "Network" not in found.out
