@@ -219,7 +219,7 @@ def unreadable(path: Path) -> str:
 def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     assert "No such file" in unreadable(tmp_path / "none.onnx")
     assert "regular file" in unreadable(tmp_path)
-    assert "null byte" in unreadable(Path("a\0b"))
+    assert "null" in unreadable(Path("a\0b"))  # the words differ between Pythons
     os.mkfifo(tmp_path / "pipe")
     assert "regular file" in unreadable(tmp_path / "pipe")
 
