@@ -16,6 +16,7 @@ from neurodeploy.quantize import quantize
 from tests.traced_graphs import FAMILIES, pictures
 
 pytestmark = pytest.mark.lava
+LIVELY = {"qkformer": (31, 91), "spikformer": (48, 48)}  # every LIF fires: on 4 images of 8x8, on 2 of 4x4
 SEEDS = [seed for seed in range(20) if remove_dead(random_graph(seed)).of("lif")]  # 2: a neuron without an axis
 
 
@@ -34,15 +35,19 @@ def assert_same(graph: Graph, images: np.ndarray, given: RunResult) -> None:
 @pytest.mark.parametrize("attention", ["kv", "qk"])
 def test_one_process(family: str, conv: backend.Conv, attention: str) -> None:
     images = pictures(4)
-    graph = quantize(FAMILIES[family](1), images)
-    assert_same(graph, images, backend.run(lower(graph, attention), images, "all", conv=conv))
+    graph = quantize(FAMILIES[family](LIVELY[family][0]), images)
+    given = backend.run(lower(graph, attention), images, "all", conv=conv)
+    assert_same(graph, images, given)
+    assert all(spikes.any() for spikes in given.spikes.values())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_real_runtime(family: str) -> None:
     images = pictures(2, size=4)
-    graph = quantize(FAMILIES[family](2, size=4), images)
-    assert_same(graph, images, backend.run(lower(graph), images, "all", runtime="multiprocess", timeout=300))
+    graph = quantize(FAMILIES[family](LIVELY[family][1], size=4), images)
+    given = backend.run(lower(graph), images, "all", runtime="multiprocess", timeout=300)
+    assert_same(graph, images, given)
+    assert all(spikes.any() for spikes in given.spikes.values())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
