@@ -37,14 +37,18 @@ def driven(graph: Graph, conv: Node) -> tuple[list[Node], Node]:
         path.append(node)
 
 
+def input_gain(neuron: Node) -> float:
+    """What a neuron multiplies its input by: its decay where `decay_input` is set, else 1."""
+    return neuron.number("decay") if neuron.integer("decay_input") else 1.0
+
+
 def current_of(conv: Node, neuron: Node, axon_scale: float, axon: ValueType) -> Current:
     """The current of a neuron in real units per integer axon, the neuron's input gain folded in."""
-    decay = neuron.number("decay")
-    gain = decay if neuron.integer("decay_input") else 1.0
+    gain = input_gain(neuron)
     weight = conv.tensors["weight"].astype(np.float64) * (gain * axon_scale)
     bias = conv.tensors["bias"].astype(np.float64) * gain if "bias" in conv.tensors else np.zeros(len(weight))
     span = axon.range.union(Interval(0, 0))
-    return Current(weight, bias, span, decay, neuron.number("threshold"))
+    return Current(weight, bias, span, neuron.number("decay"), neuron.number("threshold"))
 
 
 def quantize_conv(build: Builder, node: Node) -> None:
@@ -58,16 +62,15 @@ def quantize_conv(build: Builder, node: Node) -> None:
     current = current_of(node, reader, axon.scale, known)
     scale = choose_scale(current, bits, build.traced.steps, build.options.profile)
     if scale is None:
-        raise too_tight(build, node)
+        raise _too_tight(build)
     if scale.clipped > MOST_CLIPPED:
         need, have = "weights below the largest integer times the threshold", f"{scale.clipped:.0%} of them are beyond"
         raise Refused("ND-Q014", need, have, "check the weights of this layer, or give it more weight_bits")
-    gain = reader.number("decay") if reader.integer("decay_input") else 1.0
-    _emit_conv(build, node, axon, scale.weight, scale.unit / gain)
-    report_scale(build, node, scale, bits)
+    _emit_conv(build, node, axon, scale.weight, scale.unit / input_gain(reader))
+    _report_scale(build, node, scale, bits)
 
 
-def report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> None:
+def _report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> None:
     """Note the width and scale of a layer."""
     facts = {
         "vth": scale.vth,
@@ -79,7 +82,7 @@ def report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> No
     build.report(node, kind="conv", weight_bits=bits, **facts)
 
 
-def too_tight(build: Builder, node: Node) -> Refused:
+def _too_tight(build: Builder) -> Refused:
     """No scale exists for which the interval proof holds."""
     widths = build.options.profile
     need = f"activation in {widths.activation_bits} bits, bias in {widths.bias_bits} bits << {widths.bias_exponent_max}"

@@ -17,7 +17,7 @@ from neurodeploy.ir.passes import remove_dead, run_passes, simplify_views
 from neurodeploy.ir.proof import require_proof
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.counts import embed_counts
-from neurodeploy.quantize.currents import TOO_TIGHT, driven, quantize_conv
+from neurodeploy.quantize.currents import PASS_THROUGH, TOO_TIGHT, driven, input_gain, quantize_conv
 from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.pixels import quantize_input
@@ -91,7 +91,7 @@ def _neuron(build: Builder, node: Node) -> None:
     """A neuron on currents takes the scale of its convolution; one on counts is embedded."""
     x = build.values[node.inputs[0]]
     current = _drives(build, node)
-    gain = node.number("decay") if node.integer("decay_input") else 1.0
+    gain = input_gain(node)
     unit = x.scale * gain
     rank = len(build.types[x.name].shape)
     if current:
@@ -111,7 +111,7 @@ def _neuron(build: Builder, node: Node) -> None:
 def _drives(build: Builder, neuron: Node) -> bool:
     """Whether a neuron's input is the current of a convolution, seen through max-pools and views."""
     node = build.traced.by_name[neuron.inputs[0]]
-    while node.op in ("max_pool", "reshape", "permute"):
+    while node.op in PASS_THROUGH:
         node = build.traced.by_name[node.inputs[0]]
     return node.op == "conv"
 
