@@ -90,7 +90,6 @@ def _finished(state: Lowering) -> MappedGraph:
     (source,), readout = graph.of("encode"), graph.by_name[graph.output]
     encoding = Encoding(source.number("step"), Interval(source.integer("lo"), source.integer("hi")))
     signals = {name: value for name, value in state.values.items() if isinstance(value, Signal)}
-    output = state.values[graph.output]
     return MappedGraph(
         name=graph.name,
         profile=graph.profile,
@@ -98,7 +97,7 @@ def _finished(state: Lowering) -> MappedGraph:
         encoding=encoding,
         populations=tuple(network.populations.values()),
         crossbars=tuple(network.crossbars),
-        output=output.population if isinstance(output, Signal) else "",
+        output=state.signal(graph.output).population,
         output_bias=readout.tensors["bias"].astype(np.int64),
         output_scale=graph.output_scale,
         views={name: (signal.population, signal.views) for name, signal in signals.items()},
