@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from neurodeploy.ir.graph import Graph, Node, tensor
+from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, round_to
 
 TOO_TIGHT = "ND-Q013"
 MOST_CLIPPED = 0.5  # share of a layer's weights at the end of their range; beyond it the layer is another one
+FINEST_STEP = 1.001  # by which the read-out's unit grows at least, where its sums leave the payload's width
 BIAS_BITS = 31  # of the read-out's bias in units of the logits
 PASS_THROUGH = ("max_pool", "reshape", "permute")
 
@@ -107,11 +109,17 @@ def _bias_unit(build: Builder, node: Node) -> float:
 
 
 def _quantize_head(build: Builder, node: Node, axon: Quantity) -> None:
-    """The read-out's weights: the largest one takes the whole width; logits are sums, nothing fires."""
+    """The read-out's weights: the largest one takes the whole width, unless a worst case leaves the payload's.
+
+    Logits are sums, nothing fires. Many tokens are the tight case: 768 axons of up to 16 * 196 each at 224 pixels.
+    """
     bits = build.options.bits(node.name)
     weight = node.tensors["weight"].astype(np.float64) * axon.scale
     largest = float(np.abs(weight).max(initial=0)) or 1.0
     unit = max(largest / ((1 << (bits - 1)) - 1), _bias_unit(build, node))
+    span, most = build.types[axon.name].range, build.options.profile.payload_max
+    while (sums := conv_sums(round_to(weight / unit, bits), span).magnitude) > most:
+        unit *= max(sums / most, FINEST_STEP)
     integers = round_to(weight / unit, bits)
     _emit_conv(build, node, axon, integers, unit)
     build.report(node, kind="head", weight_bits=bits, unit=unit, largest_weight=int(np.abs(integers).max(initial=0)))
