@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from neurodeploy.frontend.swap import read_neurons, swapped
 from neurodeploy.ir.graph import Graph, Stage, topological
 from neurodeploy.ir.passes import remove_dead, run_passes
 
+COUPLED = "batch_coupled"  # metadata: JSON list of the LIFs that run across the samples of a batch in the model's code
 _SHOWN = 4  # module names in a message
 _IMAGE, _EVENTS = 4, 5  # ranks of [N, C, H, W] and [N, T, C, H, W]
 
@@ -51,7 +53,9 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     if findings or output is None:
         raise UnsupportedModelError(dict.fromkeys(findings))  # a line that runs in a loop is named once
     nodes = topological(ordered(lowering.build))
-    graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output)
+    facts = {COUPLED: json.dumps(lowering.build.coupled)}
+    steps = lowering.steps or 1
+    graph = Graph(name or type(model).__name__, Stage.TRACED, steps, nodes, output, metadata=facts)
     return run_passes(graph, (remove_dead, partial(named, model=model)))
 
 
