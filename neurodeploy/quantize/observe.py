@@ -39,13 +39,23 @@ def through(path: list[Node], x: Float) -> Float:
     """Take a current [N, C, *S] through the max-pools and views between a convolution and its neuron."""
     for node in path:
         if node.op == "max_pool":
-            view = _windows(node, x, node.integers("kernel"), -np.inf)
-            x = view.max(axis=tuple(range(x.ndim, view.ndim)))
+            x = _pooled(node, x)
         elif node.op == "reshape":
             x = x.reshape(len(x), *node.integers("shape"))
         else:
             x = x.transpose(0, *(axis + 1 for axis in node.integers("axes")))
     return x
+
+
+def _pooled(node: Node, x: Float) -> Float:
+    """The largest of each window, tap by tap: NumPy reduces many short axes ten times slower."""
+    kernel = node.integers("kernel")
+    view = _windows(node, x, kernel, -np.inf)
+    first, *rest = (view[(slice(None),) * x.ndim + tap] for tap in np.ndindex(*kernel))
+    largest: Float = first.copy(order="K")
+    for tap in rest:
+        np.maximum(largest, tap, out=largest)
+    return largest
 
 
 def fire(current: Float, decay: float, threshold: float, steps: int, strict: bool = False) -> NDArray[np.bool_]:
