@@ -63,7 +63,18 @@ class Profile:
 
 
 LOIHI_LAVA = Profile()
-PROFILES = {LOIHI_LAVA.name: LOIHI_LAVA}
+# The same equations in the registers of any CPU: what the ONNX bodies and the kernels hold in int32, 2^24 where a
+# value passes a float32 (max-pool). No chip has these widths; the mapping proves a network again for its chip.
+INT32 = Profile(
+    name="int32",
+    activation_bits=24,
+    state_bits=32,
+    threshold_bits=24,
+    bias_bits=30,
+    bias_exponent_max=0,
+    payload_bits=25,
+)
+PROFILES = {profile.name: profile for profile in (LOIHI_LAVA, INT32)}
 
 
 def lif_step(

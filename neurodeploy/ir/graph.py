@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Attribute = int | float | bool | str | tuple[int, ...]
 Tensor = NDArray[Any]
+EVENTS = "encode_events"
+ENCODERS = ("encode", EVENTS)
 
 
 class Stage(str, Enum):
@@ -98,6 +100,18 @@ class Graph:
     def of(self, op: str) -> tuple[Node, ...]:
         """All nodes of an op, in order."""
         return tuple(node for node in self.nodes if node.op == op)
+
+    @property
+    def encoders(self) -> tuple[Node, ...]:
+        """The nodes of a quantized graph that code the image or the event frames."""
+        return tuple(node for node in self.nodes if node.op in ENCODERS)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of one sample of a quantized graph: [C, H, W] of an image, [T, C, H, W] of event frames."""
+        node = self.encoders[0]
+        frame = node.integers("shape")
+        return (self.steps, *frame) if node.op == EVENTS else frame
 
     def with_nodes(self, nodes: Iterable[Node], output: str | None = None) -> Graph:
         """The same graph with other nodes, put in topological order."""

@@ -37,7 +37,7 @@ def source_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueT
 
 
 def encode_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
-    """encode: integers lo..hi of the shape of the image."""
+    """encode, encode_events: integers lo..hi of the shape of the image, or of one event frame."""
     lo, hi = node.integer("lo"), node.integer("hi")
     require(-128 <= lo <= 0 <= hi <= 255 and hi - lo in range(1, 256), "8-bit codes around zero", f"{lo}..{hi}")
     require(0 < node.number("step") < float("inf"), "a positive step", node.number("step"))
@@ -141,11 +141,16 @@ def mul_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType
 
 
 def gate_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
-    """gate: mask AND spikes, both binary; the mask broadcasts to the shape of the spikes."""
+    """gate, inhibit: both binary; the mask broadcasts to the shape of the spikes."""
     mask, spikes = inputs
     require(mask.kind == "spikes" and spikes.kind == "spikes", "two binary inputs", f"{mask} and {spikes}")
     require(broadcast_shape(mask, spikes) == spikes.shape, f"a mask that broadcasts to {spikes.shape}", mask.shape)
     return ValueType(spikes.shape, BINARY)
+
+
+def complement_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """complement: y = 1 - x."""
+    return ValueType(inputs[0].shape)
 
 
 def same_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
@@ -180,6 +185,15 @@ def reshape_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> Value
     shape = node.integers("shape")
     require(prod(shape) == x.size and all(n > 0 for n in shape), f"{x.size} elements", shape)
     return ValueType(shape, x.interval)
+
+
+def slice_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """slice: start..stop - 1 of one axis."""
+    (x,) = inputs
+    axis, start, stop = (node.integer(name) for name in ("axis", "start", "stop"))
+    require(0 <= axis < len(x.shape), f"an axis below {len(x.shape)}", axis)
+    require(0 <= start < stop <= x.shape[axis], f"0 <= start < stop <= {x.shape[axis]}", f"{start}, {stop}")
+    return ValueType((*x.shape[:axis], stop - start, *x.shape[axis + 1 :]), x.interval)
 
 
 def permute_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:

@@ -8,7 +8,7 @@ when a sample begins: `reset_interval = T`, `reset_offset = (1 + D) % T`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -20,14 +20,26 @@ from numpy.typing import NDArray
 from neurodeploy.ir.types import Interval
 
 PopulationKind = Literal["source", "lif", "sum", "relu", "product"]
-View = tuple[Literal["reshape", "permute"], tuple[int, ...]]
+View = tuple[Literal["reshape", "permute", "slice"], tuple[int, ...]]  # a slice: (axis, start, stop)
 Views = tuple[View, ...]
 
 
+def _sliced(array: NDArray[Any], dims: tuple[int, ...]) -> NDArray[Any]:
+    axis, start, stop = dims
+    return array.take(range(start, stop), axis=axis)
+
+
+_VIEWS: Mapping[str, Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]]] = {
+    "reshape": lambda array, shape: array.reshape(shape),
+    "permute": lambda array, axes: array.transpose(axes),
+    "slice": _sliced,
+}
+
+
 def apply_views(array: NDArray[Any], views: Views) -> NDArray[Any]:
-    """Reshape and permute an array, in order; the views of a crossbar's ports, free on the chip."""
+    """Reshape, permute and slice an array, in order; the views of a crossbar's ports, free on the chip."""
     for kind, dims in views:
-        array = array.reshape(dims) if kind == "reshape" else array.transpose(dims)
+        array = _VIEWS[kind](array, dims)
     return array
 
 
@@ -110,10 +122,14 @@ class Crossbar:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Pixels to integers: clip(rint(x / step), lo, hi), rint to even, x and step float32."""
+    """Pixels to integers: clip(rint(x / step), lo, hi), rint to even, x and step float32.
+
+    events: a sample is event frames [T, *shape], one a step, and no image that stays for T steps.
+    """
 
     step: float
     interval: Interval
+    events: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +156,12 @@ class MappedGraph:
     def by_name(self) -> Mapping[str, Population]:
         """Populations by name."""
         return {population.name: population for population in self.populations}
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: that of the source, [T, *shape] for event frames."""
+        frame = next(p.shape for p in self.populations if p.kind == "source")
+        return (self.steps, *frame) if self.encoding.events else frame
 
     @property
     def depth(self) -> int:

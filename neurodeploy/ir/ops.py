@@ -49,13 +49,19 @@ WINDOW = {"stride": "ints", "padding": "ints"}
 NEURON = {"decay": "float", "threshold": "float", "decay_input": "int"}
 LIF = {"vth": "int", "dv": "int", "weight_exp": "int", "bias_exp": "int"}
 ENCODE = {"shape": "ints", "step": "float", "lo": "int", "hi": "int"}
+SLICE = {"axis": "int", "start": "int", "stop": "int"}
 REDUCE = {"axes": "ints", "keepdims": "int"}
 
 _TABLE = (
-    Op("input", (), {"shape": "ints"}, (), TRACED, infer.source_type, "The image (or event frame) of one step."),
+    Op("input", (), {"shape": "ints"}, (), TRACED, infer.source_type, "The image, the same in each step."),
+    Op("events", (), {"shape": "ints"}, (), TRACED, infer.source_type, "The event frame of the step."),
     Op(
         "encode", (), ENCODE, (), QUANTIZED, infer.encode_type,
         "y = clip(rint(x / step), lo, hi), rint to even, x and step float32; the same image in each of the T steps.",
+    ),
+    Op(
+        "encode_events", (), ENCODE, (), QUANTIZED, infer.encode_type,
+        "y = clip(rint(x / step), lo, hi) of the frame of the step; a sample is event frames [T, *shape].",
     ),
     Op(
         "conv", ("x",), {**WINDOW, "groups": "int"}, ("weight", "bias?"), BOTH, infer.conv_type,
@@ -88,6 +94,11 @@ _TABLE = (
         "gate", ("mask", "spikes"), {}, (), QUANTIZED, infer.gate_type,
         "y = mask AND spikes; Q-K attention (QKFormer, section 3.2), the mask broadcast over channels or tokens.",
     ),
+    Op("complement", ("x",), {}, (), TRACED, infer.complement_type, "y = 1 - x: where no spike is."),
+    Op(
+        "inhibit", ("mask", "spikes"), {}, (), QUANTIZED, infer.gate_type,
+        "y = spikes AND NOT mask: the IAND residual (Fang et al. 2021, Deep Residual Learning in SNNs, table 1).",
+    ),
     Op("scale", ("x",), {"factor": "float"}, (), TRACED, infer.same_type, "y = factor x, as in SSA (factor 0.125)."),
     Op("matmul", ("a", "b"), {}, (), TRACED, infer.matmul_type, "y = a b, a matrix product a head."),
     Op(
@@ -97,6 +108,7 @@ _TABLE = (
     Op("reduce_sum", ("x",), REDUCE, (), BOTH, infer.reduce_type, "y = sum of x over axes."),
     Op("reduce_mean", ("x",), REDUCE, (), TRACED, infer.reduce_type, "y = mean of x over axes (tokens)."),
     Op("reshape", ("x",), {"shape": "ints"}, (), BOTH, infer.reshape_type, "The same elements in C order."),
+    Op("slice", ("x",), SLICE, (), BOTH, infer.slice_type, "y = x[start:stop] along axis, as q of a fused q, k, v."),
     Op("permute", ("x",), {"axes": "ints"}, (), BOTH, infer.permute_type, "y axis i is x axis axes[i]."),
     Op("time_mean", ("x",), {}, (), TRACED, infer.same_type, "y = mean of x over the T steps: the read-out."),
     Op(

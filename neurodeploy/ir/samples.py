@@ -71,6 +71,14 @@ def encode(draft: Draft, value: str = "") -> str:
     return draft.add("encode", (), shape=shape, step=step, lo=low, hi=high)
 
 
+def encode_events(draft: Draft, value: str = "") -> str:
+    """Event frames, one a step: the pixels of `encode` under another op."""
+    encode(draft)
+    pixels = draft.nodes.pop()
+    draft.known.clear()
+    return draft.add("encode_events", (), None, **pixels.attributes)
+
+
 def conv(draft: Draft, value: str) -> str:
     """A convolution over no, one or two axes; weights as large as the activation of a LIF allows."""
     value = _of_rank(draft, value, 1, 3)
@@ -144,6 +152,17 @@ def gate(draft: Draft, value: str) -> str:
     return draft.add("gate", (mask, spikes))
 
 
+def inhibit(draft: Draft, value: str) -> str:
+    """The IAND residual: spikes where another value of their shape, or a mask of them, does not fire."""
+    spikes = _binary(draft, value)
+    others = [name for name, known in draft.known.items() if known.shape == draft.shape(spikes)]
+    mask = _binary(draft, str(draft.rng.choice(others)))
+    axes = _axes(draft, len(draft.shape(mask)))
+    if axes and draft.pick(0, 1):
+        mask = _binary(draft, draft.add("reduce_sum", (mask,), axes=axes, keepdims=1))
+    return draft.add("inhibit", (mask, spikes))
+
+
 def spike_matmul(draft: Draft, value: str) -> str:
     """X^T X or X X^T, on spikes, counts or signed values."""
     value = _of_rank(draft, value, 2, 4)
@@ -182,6 +201,14 @@ def permute(draft: Draft, value: str) -> str:
     return draft.add("permute", (value,), axes=tuple(int(axis) for axis in axes))
 
 
+def slice_(draft: Draft, value: str) -> str:
+    """A part of one axis."""
+    value = _of_rank(draft, value, 1, 4)
+    axis = draft.pick(0, len(draft.shape(value)) - 1)
+    start = draft.pick(0, draft.shape(value)[axis] - 1)
+    return draft.add("slice", (value,), axis=axis, start=start, stop=draft.pick(start + 1, draft.shape(value)[axis]))
+
+
 def readout(draft: Draft, value: str) -> str:
     """The classifier: a linear layer on what is left of each neuron, and the sum over time."""
     flat = draft.add("reshape", (value,), shape=(prod(draft.shape(value)),))
@@ -191,21 +218,23 @@ def readout(draft: Draft, value: str) -> str:
 
 
 SAMPLERS: dict[str, Sampler] = {
-    sampler.__name__: sampler
+    sampler.__name__.rstrip("_"): sampler
     for sampler in (
-        encode, conv, lif, max_pool, add, gate, spike_matmul, reduce_sum, reshape, permute, readout,
+        encode, encode_events, conv, lif, max_pool, add, gate, inhibit, spike_matmul, reduce_sum, reshape, slice_,
+        permute, readout,
     )
 }  # fmt: skip
-_INNER = ("conv", "conv", "conv", "lif", "lif", *SAMPLERS.keys() - {"encode", "readout", "conv", "lif"})
+_ENDS = ("encode", "encode_events", "readout")
+_INNER = ("conv", "conv", "conv", "lif", "lif", *SAMPLERS.keys() - {*_ENDS, "conv", "lif"})
 
 
 def sample(op: str, seed: int) -> Graph:
     """A small legal graph with the op in it."""
     draft = _started(seed)
-    value = encode(draft)
+    value = encode_events(draft) if op == "encode_events" else encode(draft)
     if draft.pick(0, 1):
         value = lif(draft, conv(draft, value))
-    if op not in ("encode", "readout"):
+    if op not in _ENDS:
         value = SAMPLERS[op](draft, value)
     return draft.graph(readout(draft, value), f"{op}-{seed}")
 
@@ -213,7 +242,7 @@ def sample(op: str, seed: int) -> Graph:
 def random_graph(seed: int) -> Graph:
     """A legal graph of up to about twenty nodes, with branches and now and then a value that nothing reads."""
     draft = _started(seed)
-    value = encode(draft)
+    value = encode(draft) if draft.pick(0, 2) else encode_events(draft)
     for _ in range(draft.pick(2, 9)):
         recent = list(draft.known)[-3:]
         start = value if draft.rng.random() < 0.8 else str(draft.rng.choice(recent))
@@ -223,8 +252,8 @@ def random_graph(seed: int) -> Graph:
 
 def random_images(graph: Graph, count: int, seed: int) -> NDArray[np.float32]:
     """Images float32 [count, *shape] over the range of codes and beyond it, a third of them on ties of the rounding."""
-    rng, (node, *_) = np.random.default_rng(seed), graph.of("encode")
-    shape = (count, *node.integers("shape"))
+    rng, node = np.random.default_rng(seed), graph.encoders[0]
+    shape = (count, *graph.image_shape)
     codes = rng.uniform(node.integer("lo") - 3, node.integer("hi") + 3, shape)
     codes = np.where(rng.random(shape) < 1 / 3, np.floor(codes) + 0.5, codes)
     return (codes * node.number("step")).astype(np.float32)

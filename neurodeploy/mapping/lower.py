@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedModelError
-from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.graph import EVENTS, Graph, Node
 from neurodeploy.ir.mapped import ConvWeights, Encoding, MappedGraph, Population, SparseWeights, View, Views
 from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.passes import remove_dead, run_passes
@@ -87,8 +87,9 @@ def _ordered(graph: Graph, attention: AttentionOrder) -> Graph:
 
 def _finished(state: Lowering) -> MappedGraph:
     graph, network = state.graph, state.network
-    (source,), readout = graph.of("encode"), graph.by_name[graph.output]
-    encoding = Encoding(source.number("step"), Interval(source.integer("lo"), source.integer("hi")))
+    (source,), readout = graph.encoders, graph.by_name[graph.output]
+    span = Interval(source.integer("lo"), source.integer("hi"))
+    encoding = Encoding(source.number("step"), span, source.op == EVENTS)
     signals = {name: value for name, value in state.values.items() if isinstance(value, Signal)}
     return MappedGraph(
         name=graph.name,
@@ -111,7 +112,7 @@ def _encode(state: Lowering, node: Node) -> Signal:
 
 
 def _conv(state: Lowering, node: Node) -> Drive:
-    signal = state.signal(node.inputs[0])
+    signal = _whole(state, state.signal(node.inputs[0]))
     known, weight = types(state.graph)[node.name], node.tensors["weight"].astype(np.int64)
     index = state.network.index(signal)
     if weight.ndim == 2:
@@ -121,6 +122,14 @@ def _conv(state: Lowering, node: Node) -> Drive:
     else:
         synapses = _planar(node, signal.views, tuple(index.shape), known.shape)
     return Drive(known.shape, known.range, (Synapses(signal.population, synapses),))
+
+
+def _whole(state: Lowering, signal: Signal) -> Signal:
+    """A signal that a convolution can read: what is sliced lands once more, for shared weights take all axons."""
+    if all(kind != "slice" for kind, _ in signal.views):
+        return signal
+    name = f"{signal.population}/slice{len(state.network.populations)}"
+    return state.network.graded(name, state.relayed(signal))
 
 
 def _planar(node: Node, views: Views, image: tuple[int, ...], out: tuple[int, ...]) -> ConvWeights:
@@ -172,7 +181,7 @@ def _scaled(state: Lowering, node: Node, drive: Drive, exponent: int) -> Drive:
 
 def _max_pool(state: Lowering, node: Node) -> Signal | Drive:
     signal = state.signal(node.inputs[0])
-    if state.network.interval(signal).within(BINARY):
+    if state.network.interval(signal) == BINARY:  # a constant 0 would become a LIF that is taken to fire
         return state.network.stateless(node.name, any_of_window(state.network, node, signal), vth=0)
     return largest_of_window(state.network, node, signal)
 
@@ -181,6 +190,18 @@ def _add(state: Lowering, node: Node) -> Drive:
     known = types(state.graph)[node.name]
     parts = [part for name in node.inputs for part in state.drive(name).parts]
     return Drive(known.shape, known.range, tuple(parts))
+
+
+def _inhibit(state: Lowering, node: Node) -> Signal:
+    """spikes AND NOT mask: a LIF without memory that the mask inhibits."""
+    shape = types(state.graph)[node.name].shape
+    mask, spikes = (state.signal(name) for name in node.inputs)
+    seen = np.broadcast_to(state.network.index(mask), shape)
+    parts = (
+        Synapses(mask.population, sparse(positions(shape), seen, -1)),
+        Synapses(spikes.population, sparse(positions(shape), state.network.index(spikes), 1)),
+    )
+    return state.network.stateless(node.name, Drive(shape, Interval(-1, 1), parts), vth=0)
 
 
 def _gate(state: Lowering, node: Node) -> Signal:
@@ -230,27 +251,37 @@ def _view(state: Lowering, node: Node) -> Signal | Drive:
     return Signal(value.population, (*value.views, view))
 
 
+def _slice(state: Lowering, node: Node) -> Signal:
+    """A part of a population's neurons; those that nothing reads need no synapse."""
+    signal = state.signal(node.inputs[0])
+    part: View = ("slice", (node.integer("axis"), node.integer("start"), node.integer("stop")))
+    return Signal(signal.population, (*signal.views, part))
+
+
 def _readout(state: Lowering, node: Node) -> Signal:
     """The host sums the payloads of the head over the T steps of a sample, and adds the bias.
 
     It takes neurons in their own order: a value whose views reorder them lands once more, in the order of the classes.
     """
     signal = state.signal(node.inputs[0])
-    if bool((np.diff(state.network.index(signal)) == 1).all()):
+    if np.array_equal(state.network.index(signal), np.arange(state.network.populations[signal.population].size)):
         return signal
     return state.network.graded(node.name, state.relayed(signal))
 
 
 _LOWERINGS: dict[str, Lower] = {
     "encode": _encode,
+    "encode_events": _encode,
     "conv": _conv,
     "lif": _lif,
     "max_pool": _max_pool,
     "add": _add,
     "gate": _gate,
+    "inhibit": _inhibit,
     "spike_matmul": _spike_matmul,
     "reduce_sum": _reduce_sum,
     "reshape": _view,
+    "slice": _slice,
     "permute": _view,
     "readout": _readout,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurodeploy.ir.artefact.functions import BODIES, body_for
-from neurodeploy.ir.graph import Graph, Stage
+from neurodeploy.ir.graph import ENCODERS, Graph, Stage
 from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.proof import require_proof
 from neurodeploy.ir.samples import SAMPLERS, random_graph, random_images, sample
@@ -59,13 +59,14 @@ def test_random_graphs_vary() -> None:
     assert {graph.steps for graph in GRAPHS} == set(range(1, 7))
     assert {node.tensors["weight"].ndim for node in convs} == {2, 3, 4}
     assert any(node.integer("groups") > 1 for node in convs)
-    assert {node.integer("lo") < 0 for graph in GRAPHS for node in graph.of("encode")} == {True, False}
+    assert {node.integer("lo") < 0 for graph in GRAPHS for node in graph.encoders} == {True, False}
+    assert {graph.encoders[0].op for graph in GRAPHS} == set(ENCODERS)
     assert {0, 2048, 4095} <= {node.integer("dv") for node in lifs}
     assert {node.integer("weight_exp") for node in lifs} >= {0, 1, 2}
 
 
 def test_random_images_lie_beyond_the_codes_on_both_sides() -> None:
     graph = random_graph(3)
-    (node,) = graph.of("encode")
+    (node,) = graph.encoders
     codes = random_images(graph, 200, 0) / node.number("step")
     assert codes.min() < node.integer("lo") and codes.max() > node.integer("hi")

@@ -37,14 +37,14 @@ def run(
     progress: Progress | None = None,
     threads: int = 0,
 ) -> RunResult:
-    """Run images float32 [N, C, H, W] through the artefact of a quantized graph.
+    """Run images float32 [N, C, H, W], or event frames [N, T, C, H, W], through the artefact of a quantized graph.
 
     probes: the LIFs whose spikes and membranes are kept.  batch: samples at a time; by default as many as a bounded
     memory holds.  progress(done, total) is called after each slice.  threads: slices at a time, 0 for one a core;
     ONNX Runtime itself runs single-threaded, which took half the CPU time of its own two threads.
     Raises UsageError for bad images or probes, EnvironmentMissingError without onnxruntime.
     """
-    checked = check_images(images, graph.of("encode")[0].integers("shape"))
+    checked = check_images(images, graph.image_shape)
     names = select_probes(probes, [node.name for node in graph.of("lif")])
     session = _session(graph, names)
     known, count = types(graph), len(checked)

@@ -26,13 +26,12 @@ def run(
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Run images float32 [N, C, H, W] through a quantized graph.
+    """Run images float32 [N, C, H, W], or event frames [N, T, C, H, W], through a quantized graph.
 
     probes: the LIFs whose spikes and membranes are kept.  progress(done, total) is called after each slice.
     Raises UsageError for bad images or probes.
     """
-    (source,) = graph.of("encode")
-    checked = check_images(images, source.integers("shape"))
+    checked = check_images(images, graph.image_shape)
     names = select_probes(probes, [node.name for node in graph.of("lif")])
     record = _Record(graph, names, len(checked))
     logits = np.zeros((len(checked), *types(graph)[graph.output].shape), np.int64)
@@ -70,6 +69,8 @@ def _run_slice(graph: Graph, images: Images, record: _Record, part: slice) -> In
             inputs = [values[name] for name in node.inputs]
             if node.op == "encode":
                 values[node.name] = encode(node, images)
+            elif node.op == "encode_events":
+                values[node.name] = encode(node, images[:, step])
             elif node.op == "lif":
                 values[node.name] = _lif(node, inputs[0], membrane, profile)
                 record.keep(node.name, part, step, values[node.name], membrane[node.name])

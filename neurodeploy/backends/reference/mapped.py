@@ -25,12 +25,13 @@ Progress = Callable[[int, int], None]
 def run_mapped(
     mapped: MappedGraph, images: object, probes: Probes = "none", progress: Progress | None = None
 ) -> RunResult:
-    """Stream images float32 [N, C, H, W] through the populations; spikes and membranes in the samples' own steps.
+    """Stream images float32 [N, C, H, W], or event frames [N, T, C, H, W], through the populations.
+
+    Spikes and membranes come in the samples' own steps.
 
     progress(done, total) counts time steps.  Raises UsageError for bad images or probes.
     """
-    source = next(p for p in mapped.populations if p.kind == "source")
-    checked = check_images(images, source.shape)
+    checked = check_images(images, mapped.image_shape)
     names = select_probes(probes, [p.value for p in mapped.populations if p.kind == "lif" and p.value])
     watched = {mapped.views[name][0] for name in names} | {mapped.output}
     start = time.perf_counter()
@@ -55,8 +56,10 @@ def run_mapped(
 
 def _encode(mapped: MappedGraph, images: Images) -> Int64:
     span = mapped.encoding.interval
-    codes = np.clip(np.rint(images / np.float32(mapped.encoding.step)), span.lo, span.hi).astype(np.int64)
-    return np.repeat(codes.reshape(len(codes), -1), mapped.steps, axis=0)  # [N * T, pixels]
+    codes: Int64 = np.clip(np.rint(images / np.float32(mapped.encoding.step)), span.lo, span.hi).astype(np.int64)
+    if mapped.encoding.events:
+        return codes.reshape(len(codes) * mapped.steps, -1)  # [N * T, pixels]
+    return np.repeat(codes.reshape(len(codes), -1), mapped.steps, axis=0)
 
 
 def _shaped(mapped: MappedGraph, value: str, trace: dict[str, NDArray[np.int32]], count: int) -> NDArray[np.int32]:

@@ -62,6 +62,12 @@ def gate(node: Node, mask: Int64, spikes: Int64) -> Int64:
     return mask.reshape(len(mask), *ones, *mask.shape[1:]) & spikes
 
 
+def inhibit(node: Node, mask: Int64, spikes: Int64) -> Int64:
+    """spikes AND NOT mask; the mask may have fewer axes, which are those at the end."""
+    ones = (1,) * (spikes.ndim - mask.ndim)
+    return spikes & (1 - mask.reshape(len(mask), *ones, *mask.shape[1:]))
+
+
 def spike_matmul(node: Node, a: Int64, b: Int64) -> Int64:
     """Matrix product a head; in float64, exact by the interval proof (< 2^53)."""
     return np.asarray(a.astype(np.float64) @ b.astype(np.float64), np.int64)
@@ -78,6 +84,11 @@ def reshape(node: Node, x: Int64) -> Int64:
     return x.reshape(len(x), *node.integers("shape"))
 
 
+def slice_(node: Node, x: Int64) -> Int64:
+    """start..stop - 1 of one axis, counted without the batch."""
+    return x.take(range(node.integer("start"), node.integer("stop")), axis=node.integer("axis") + 1)
+
+
 def permute(node: Node, x: Int64) -> Int64:
     """The axes in another order."""
     return np.asarray(x.transpose(0, *(axis + 1 for axis in node.integers("axes"))))
@@ -88,8 +99,10 @@ STATELESS: dict[str, Evaluate] = {
     "max_pool": max_pool,
     "add": add,
     "gate": gate,
+    "inhibit": inhibit,
     "spike_matmul": spike_matmul,
     "reduce_sum": reduce_sum,
     "reshape": reshape,
+    "slice": slice_,
     "permute": permute,
 }

@@ -57,6 +57,10 @@ def _mask_shape(site: Site) -> Ints:
     return (0, *(1,) * (len(spikes) - len(mask)), *mask)
 
 
+def _time_first(site: Site) -> Ints:
+    return (1, 0, *range(2, len(site.output.shape) + 2))
+
+
 def element_type(value: ValueType) -> int:
     """The ONNX element type of a value."""
     return int(onnx.TensorProto.UINT8 if is_byte(value) else onnx.TensorProto.INT32)
@@ -67,6 +71,7 @@ DERIVED: dict[str, Callable[[Site], Attribute]] = {
     "type": lambda site: element_type(site.output),
     "steps": lambda site: (site.steps,),
     "mask_shape": _mask_shape,
+    "time_first": _time_first,
 }
 
 _STORED: dict[tuple[str, str], tuple[DTypeLike, int]] = {("conv", "weight"): (np.uint8, WEIGHT_ZERO)}

@@ -75,6 +75,23 @@ _ENCODE = """Encode <shape, step, lo, hi, steps, type> (images) => (y) {
   y = Reshape (repeated, flat)
 }"""
 
+_ENCODE_EVENTS = """EncodeEvents <shape, step, lo, hi, time_first, type> (images) => (y) {
+  step = Constant <value_float: float = @step> ()
+  low_int = Constant <value_int: int = @lo> ()
+  high_int = Constant <value_int: int = @hi> ()
+  low = Cast <to = 1> (low_int)
+  high = Cast <to = 1> (high_int)
+  scaled = Div (images, step)
+  rounded = Round (scaled)
+  clipped = Clip (rounded, low, high)
+  codes = Cast <to: int = @type> (clipped)
+  frames = Transpose <perm: ints = @time_first> (codes)
+  positions = Shape <start = 2> (frames)
+  rows = Constant <value_ints = [-1]> ()
+  flat = Concat <axis = 0> (rows, positions)
+  y = Reshape (frames, flat)
+}"""
+
 _CONV = """Conv <stride, padding, groups, type> (x, weight) => (y) {
   zero = Constant <value = uint8 {0}> ()
   weight_zero = Constant <value = uint8 {128}> ()
@@ -180,6 +197,14 @@ _GATE = """Gate <mask_shape> (mask, spikes) => (y) {
   y = BitwiseAnd (mask_aligned, spikes)
 }"""
 
+_INHIBIT = """Inhibit <mask_shape> (mask, spikes) => (y) {
+  mask_shape = Constant <value_ints: ints = @mask_shape> ()
+  mask_aligned = Reshape (mask, mask_shape)
+  one = Constant <value = uint8 {1}> ()
+  open = BitwiseXor (mask_aligned, one)
+  y = BitwiseAnd (open, spikes)
+}"""
+
 _SPIKE_MATMUL = """SpikeMatMul <type> (a, b) => (y) {
   product = MatMulInteger (a, b)
   y = Cast <to: int = @type> (product)
@@ -204,6 +229,18 @@ _RESHAPE = """Reshape <shape> (x) => (y) {
   y = Reshape (x, shape)
 }"""
 
+_SLICE = """Slice <axis, start, stop> (x) => (y) {
+  one = Constant <value_ints = [1]> ()
+  axis_int = Constant <value_int: int = @axis> ()
+  axis_one = Reshape (axis_int, one)
+  axis = Add (axis_one, one)
+  start_int = Constant <value_int: int = @start> ()
+  start = Reshape (start_int, one)
+  stop_int = Constant <value_int: int = @stop> ()
+  stop = Reshape (stop_int, one)
+  y = Slice (x, start, stop, axis)
+}"""
+
 _PERMUTE = """Permute <axes> (x) => (y) {
   y = Transpose <perm: ints = @axes> (x)
 }"""
@@ -223,6 +260,7 @@ _READOUT = """Readout <steps> (x, bias) => (y) {
 
 BODIES = (
     Body("encode", _ENCODE),
+    Body("encode_events", _ENCODE_EVENTS),
     Body("conv", _CONV_DENSE, _no_position),
     Body("conv", _CONV, _all_bytes),
     Body("conv", _CONV_SIGNED),
@@ -230,10 +268,12 @@ BODIES = (
     Body("max_pool", _MAX_POOL),
     Body("add", _ADD),
     Body("gate", _GATE),
+    Body("inhibit", _INHIBIT),
     Body("spike_matmul", _SPIKE_MATMUL, _all_bytes),
     Body("spike_matmul", _SPIKE_MATMUL_WIDE),
     Body("reduce_sum", _REDUCE_SUM),
     Body("reshape", _RESHAPE),
+    Body("slice", _SLICE),
     Body("permute", _PERMUTE),
     Body("readout", _READOUT),
 )

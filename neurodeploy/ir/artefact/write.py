@@ -10,7 +10,7 @@ import onnx
 from neurodeploy.errors import Finding, LimitExceededError, VerifyError
 from neurodeploy.ir.artefact import codec, integrity
 from neurodeploy.ir.artefact.functions import DOMAIN, OPSET, Body, body_for, function
-from neurodeploy.ir.graph import Attribute, Graph, Node, Source, Stage
+from neurodeploy.ir.graph import ENCODERS, Attribute, Graph, Node, Source, Stage
 from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.proof import require_proof
 from neurodeploy.ir.types import ValueType
@@ -75,8 +75,8 @@ def _graph_problems(graph: Graph) -> Iterator[Finding]:
         yield _problem("", "a finite output_scale", graph.output_scale)
     if graph.of("readout") != tuple(n for n in graph.nodes if n.name == graph.output):
         yield _problem(graph.output, "one readout, the output", [n.name for n in graph.of("readout")])
-    if len({n.attributes.get("shape") for n in graph.of("encode")}) != 1:
-        yield _problem("", "encode nodes of one image shape", [n.name for n in graph.of("encode")])
+    if len({(n.op, n.attributes.get("shape")) for n in graph.encoders}) != 1:
+        yield _problem("", "encode nodes of one kind and one image shape", [n.name for n in graph.encoders])
     for key in graph.metadata:
         if key.startswith(OWN) or not key:
             yield _problem("", f"metadata keys that do not start with {OWN}", repr(key))
@@ -145,7 +145,6 @@ def _value_name(layer: str, part: str = "") -> str:
 
 def _graph_proto(graph: Graph, known: Mapping[str, ValueType], bodies: Mapping[str, Body]) -> onnx.GraphProto:
     names = value_names(graph)
-    (shape,) = {node.integers("shape") for node in graph.of("encode")}
     inner = [n for n in graph.nodes if n.name != graph.output]
     kinds = onnx.TensorProto
     return onnx.GraphProto(
@@ -156,7 +155,7 @@ def _graph_proto(graph: Graph, known: Mapping[str, ValueType], bodies: Mapping[s
             for node in graph.nodes
             for port in tensor_ports(node)
         ],
-        input=[_value(IMAGES, kinds.FLOAT, "N", shape)],
+        input=[_value(IMAGES, kinds.FLOAT, "N", graph.image_shape)],
         output=[_value(LOGITS, kinds.INT64, "N", known[graph.output].shape)],
         value_info=[_value(names[n.name], codec.element_type(known[n.name]), "TN", known[n.name].shape) for n in inner],
     )
@@ -187,7 +186,7 @@ def _call(
 ) -> onnx.NodeProto:
     site = codec.Site(tuple(known[name] for name in node.inputs), known[node.name], graph.steps)
     declared = function(body)
-    images = [IMAGES] if node.op == "encode" else []
+    images = [IMAGES] if node.op in ENCODERS else []
     return onnx.NodeProto(
         name=node.name,
         domain=DOMAIN,
