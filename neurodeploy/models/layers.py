@@ -35,6 +35,16 @@ def halve() -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
 
 
+def add_unit(module: nn.Module, name: str, conv: nn.Conv1d | nn.Conv2d, *, pool: bool = False) -> None:
+    """Give `module` what `unit` runs: `{name}_conv`, `{name}_bn`, `{name}_maxpool` where it pools, `{name}_lif`."""
+    norm = nn.BatchNorm1d if isinstance(conv, nn.Conv1d) else nn.BatchNorm2d
+    module.add_module(f"{name}_conv", conv)
+    module.add_module(f"{name}_bn", norm(conv.out_channels))
+    if pool:
+        module.add_module(f"{name}_maxpool", halve())
+    module.add_module(f"{name}_lif", lif())
+
+
 def unit(module: nn.Module, name: str, x: Tensor) -> Tensor:
     """Convolve, normalise, pool where there is a pool, and fire: [T, B, C, *map] to spikes [T, B, C', *map'].
 
@@ -59,6 +69,11 @@ def initialise(module: nn.Module) -> None:
 def repeat_image(x: Tensor, steps: int) -> Tensor:
     """Direct coding: the image [B, C, H, W] stands still for all steps, [T, B, C, H, W]."""
     return x.unsqueeze(0).repeat(steps, 1, 1, 1, 1)
+
+
+def frames(x: Tensor, steps: int, *, events: bool) -> Tensor:
+    """What the first layer sees, [T, B, C, H, W]: an image `steps` times, or the frames of events [B, T, C, H, W]."""
+    return x.permute(1, 0, 2, 3, 4) if events else repeat_image(x, steps)
 
 
 def read_out(head: nn.Module, rates: Tensor) -> Tensor:

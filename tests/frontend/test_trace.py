@@ -129,7 +129,7 @@ def test_canonical_form(factory: Callable[[], nn.Module]) -> None:
 
 def test_every_node_has_a_source() -> None:
     graph = trace(tiny_spikformer(), torch.zeros(1, 1, 8, 8))
-    wanted = {"neurodeploy/models/spikformer.py"}
+    wanted = {"neurodeploy/models/blocks.py", "neurodeploy/models/spikformer.py"}
     assert {node.source.file for node in graph.nodes if node.op != "input"} == wanted
     lines = Path("neurodeploy/models/spikformer.py").resolve().read_text(encoding="utf-8").splitlines()
     scale = next(node for node in graph.of("scale"))
