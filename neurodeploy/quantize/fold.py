@@ -20,9 +20,12 @@ def fold_batchnorm(graph: Graph) -> Graph:
     findings = [finding for norm in norms if (finding := _obstacle(graph, norm))]
     if findings:
         raise UnsupportedModelError(findings)
-    while graph.of("batchnorm"):
-        graph = _fold_one(graph, graph.of("batchnorm")[0])
-    return graph
+    convs, aliases = dict[str, Node](), dict[str, str]()
+    for norm in norms:
+        name = aliases.get(norm.inputs[0], norm.inputs[0])
+        convs[name] = _folded(convs.get(name, graph.by_name[name]), norm)
+        aliases[norm.name] = name
+    return redirect(replace(graph, nodes=tuple(convs.get(node.name, node) for node in graph.nodes)), aliases)
 
 
 def _obstacle(graph: Graph, norm: Node) -> Finding | None:
@@ -34,8 +37,8 @@ def _obstacle(graph: Graph, norm: Node) -> Finding | None:
     return Finding("ND-Q003", norm.name, "a conv that only this batchnorm reads", have, mend, str(norm.source))
 
 
-def _fold_one(graph: Graph, norm: Node) -> Graph:
-    conv = graph.by_name[norm.inputs[0]]
+def _folded(conv: Node, norm: Node) -> Node:
+    """The convolution with the batch norm in its weights and bias."""
     weight = conv.tensors["weight"].astype(np.float64)
     scale, shift = norm.tensors["scale"].astype(np.float64), norm.tensors["shift"].astype(np.float64)
     bias = conv.tensors["bias"].astype(np.float64) if "bias" in conv.tensors else np.zeros(len(weight))
@@ -43,5 +46,4 @@ def _fold_one(graph: Graph, norm: Node) -> Graph:
         "weight": tensor(weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), np.float64),
         "bias": tensor(bias * scale + shift, np.float64),
     }
-    nodes = [replace(n, tensors=folded) if n is conv else n for n in graph.nodes]
-    return redirect(graph.with_nodes(nodes), {norm.name: conv.name})
+    return replace(conv, tensors=folded)
