@@ -19,7 +19,7 @@ def run_float(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     values: dict[str, np.ndarray] = {}
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
-        values[node.name] = _frames(graph, node, images) if node.op == "input" else _one(node, inputs)
+        values[node.name] = _frames(graph, node, images) if not inputs else _one(node, inputs)
     return values
 
 
@@ -96,6 +96,8 @@ _STATELESS: Mapping[str, Callable[..., np.ndarray]] = {
     "add": lambda node, a, b: a + b,
     "mul": lambda node, a, b: a * b,
     "matmul": lambda node, a, b: a @ b,
+    "complement": lambda node, x: 1.0 - x,
+    "slice": lambda node, x: x.take(range(node.integer("start"), node.integer("stop")), axis=node.integer("axis") + 1),
     "scale": lambda node, x: x * node.number("factor"),
     "reshape": lambda node, x: x.reshape(len(x), *node.integers("shape")),
     "permute": lambda node, x: x.transpose(0, *(axis + 1 for axis in node.integers("axes"))),

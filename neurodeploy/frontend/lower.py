@@ -57,8 +57,8 @@ class Lowering:
             return self.exported.constants.get(node.name)
         shape = shape_of(node)
         event = self.steps is not None
-        name = self.build.make("input", (), {"shape": shape[2 if event else 1 :]}, Source("input"))
-        return Value(name, shape, 1 if event else None, 0)
+        op, frame = ("events", shape[2:]) if event else ("input", shape[1:])
+        return Value(self.build.make(op, (), {"shape": frame}, Source("input")), shape, 1 if event else None, 0)
 
     def _lowered(self, node: fx.Node) -> Value | torch.Tensor | None:
         name, source = op_name(node), source_of(node.meta)

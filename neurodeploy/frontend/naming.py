@@ -9,7 +9,8 @@ from torch import nn
 
 from neurodeploy.ir.graph import Graph, Node
 
-_VIEWS = ("reshape", "permute")
+_VIEWS = ("reshape", "permute", "slice")
+_NAMED = ("input", "events", "neuron")
 
 
 def named(graph: Graph, model: nn.Module) -> Graph:
@@ -25,7 +26,7 @@ def named(graph: Graph, model: nn.Module) -> Graph:
     names: dict[str, str] = {}
     for node in graph.nodes:
         path = node.source.path
-        own = node.op in ("input", "neuron") or (path in layers and made[path] == 1 and node.op not in _VIEWS)
+        own = node.op in _NAMED or (path in layers and made[path] == 1 and node.op not in _VIEWS)
         if own:
             names[node.name] = path
     taken = set(names.values())

@@ -18,7 +18,8 @@ STEPS = 4
 
 def interpret(graph: Graph, frames: Tensor) -> dict[str, Tensor]:
     """Every value of a graph, float64 [T, *shape], for one sample [*shape] or its events [T, *shape]."""
-    event = frames.ndim > len(graph.of("input")[0].integers("shape"))
+    source = next(node for node in graph.nodes if not node.inputs)
+    event = frames.ndim > len(source.integers("shape"))
     found = run_float(graph, frames[:, None].numpy() if event else frames[None].numpy())
     return {name: torch.tensor(value[:, 0]) for name, value in found.items()}
 
