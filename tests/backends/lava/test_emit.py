@@ -43,9 +43,9 @@ def test_unrolled_convolutions_are_their_definition(tmp_path: Path) -> None:
     assert len(convs) == 3
     for crossbar in convs:
         source, target = network.populations[crossbar.source], network.populations[crossbar.target]
-        rows, cols, weights = unroll(crossbar, source, target)
+        weights, cols, starts = unroll(crossbar, source, target)
         matrix = np.zeros((target.size, source.size), np.int64)
-        np.add.at(matrix, (rows, cols), weights)
+        np.add.at(matrix, (np.repeat(np.arange(target.size), np.diff(starts)), cols), weights)
         original = next(c for c in graph.crossbars if c.name == crossbar.name)
         np.testing.assert_array_equal(matrix, dense(graph, original))
         assert np.count_nonzero(matrix) == weights.size

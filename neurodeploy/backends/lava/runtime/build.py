@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from .network import Crossbar, Network, Population, Views
-from .unroll import SYNAPSE_LIMIT, synapse_bound, unroll
+from .unroll import synapse_bound, synapse_limit, synapses_a_pair, unroll
 
 DU_NO_CURRENT = 4095  # the synaptic current lasts for one step
 GRADED = {"sum": GradedVec, "relu": GradedReluVec, "product": ProdNeuron}
@@ -30,12 +30,20 @@ class LavaNetwork:
     """The processes of a network, connected.
 
     sinks: population -> sink.RingBuffer; step t of sample s of a population at depth D is its index s * T + t + D.
+    busy: process -> the time indices, from 0, in which a sample is in it. A connection is busy from the first message
+    of its source to the last one to its target; outside, what it carries is the filling or emptying of the pipeline.
     """
 
     network: Network
+    samples: int
     total_steps: int
     processes: dict[str, Any] = field(default_factory=dict)
     sinks: dict[str, Any] = field(default_factory=dict)
+    busy: dict[Any, range] = field(default_factory=dict)
+
+    def hold(self, process: Any, first: Population, last: Population) -> None:
+        """Note when a process between two populations, or of one, is busy."""
+        self.busy[process] = range(first.depth, last.depth + self.samples * self.network.steps)
 
 
 def build(
@@ -45,14 +53,16 @@ def build(
 
     sinks: whether recorded populations get a sink process each; the one-process runner taps their ports instead.
 
-    conv: "shared" makes stock Conv, "unrolled" stock Sparse with the same integers, "auto" unrolls the smallest
-    convolutions, up to SYNAPSE_LIMIT synapses together.
+    conv: "shared" makes stock Conv, "unrolled" stock Sparse with the same integers, "auto" unrolls as many as
+    memory allows, first those where stock Conv loses most.
     """
     recorded = sorted(recorded)
     last = max(network.populations[name].depth for name in recorded)
-    lava = LavaNetwork(network, frames.shape[0] * network.steps + last)
+    lava = LavaNetwork(network, len(frames), len(frames) * network.steps + last)
     for population in network.populations.values():
-        lava.processes[population.name] = _neurons(population, network.steps, _stream(frames, lava.total_steps))
+        process = _neurons(population, network.steps, _stream(frames, lava.total_steps))
+        lava.processes[population.name] = process
+        lava.hold(process, population, population)
     unrolled = _choose_unrolled(network, conv)
     for crossbar in network.crossbars:
         _connect(lava, crossbar, crossbar.name in unrolled)
@@ -94,12 +104,13 @@ def _choose_unrolled(network: Network, conv: str) -> set[str]:
     convs = [crossbar for crossbar in network.crossbars if crossbar.kind == "conv"]
     if conv != "auto":
         return {crossbar.name for crossbar in convs} if conv == "unrolled" else set()
-    sizes = {c.name: synapse_bound(c, network.populations[c.target]) for c in convs}
-    chosen, left = set(), SYNAPSE_LIMIT
-    for name in sorted(sizes, key=lambda name: sizes[name]):
-        left -= sizes[name]
-        if left >= 0:
-            chosen.add(name)
+    targets = {c.name: network.populations[c.target] for c in convs}
+    chosen, left = set(), synapse_limit()
+    for crossbar in sorted(convs, key=lambda c: synapses_a_pair(c, targets[c.name])):
+        size = synapse_bound(crossbar, targets[crossbar.name])
+        if size <= left:
+            chosen.add(crossbar.name)
+            left -= size
     return chosen
 
 
@@ -107,21 +118,23 @@ def _connect(lava: LavaNetwork, crossbar: Crossbar, unrolled: bool) -> None:
     source, target = (lava.network.populations[name] for name in (crossbar.source, crossbar.target))
     out, into = lava.processes[source.name].s_out, getattr(lava.processes[target.name], crossbar.port)
     if crossbar.kind == "conv" and not unrolled:
-        _connect_conv(crossbar, source, out, into)
-        return
-    synapses = _sparse(crossbar, source, target)
-    out.reshape((source.size,)).connect(synapses.s_in)
-    synapses.a_out.reshape(target.shape).connect(into)
+        synapses = _connect_conv(crossbar, source, out, into)
+    else:
+        synapses = _sparse(crossbar, source, target)
+        out.reshape((source.size,)).connect(synapses.s_in)
+        synapses.a_out.reshape(target.shape).connect(into)
+    lava.hold(synapses, source, target)
 
 
 def _sparse(crossbar: Crossbar, source: Population, target: Population) -> Any:
     """Sparse or DelaySparse; mixed signs truncate weights to even numbers, so they go in doubled, exponent - 1."""
+    shape = (target.size, source.size)
     if crossbar.kind == "conv":
-        rows, cols, weights = unroll(crossbar, source, target)
+        matrix = csr_matrix(unroll(crossbar, source, target), shape, np.int32)
     else:
         rows, cols, weights = (crossbar.arrays[part] for part in ("rows", "cols", "weights"))
-    shape = (target.size, source.size)
-    matrix = csr_matrix((2 * weights.astype(np.int32), (rows, cols)), shape, np.int32)
+        matrix = csr_matrix((weights.astype(np.int32), (rows, cols)), shape, np.int32)
+    matrix.data *= 2
     # With 0 message bits stock Sparse slices columns for binary spikes; with 1 it multiplies: equal, 3 to 6x faster.
     bits = source.message_bits or 1
     rule = {"weight_exp": crossbar.exponent - 1, "num_message_bits": bits, "sign_mode": SignMode.MIXED}
@@ -131,7 +144,7 @@ def _sparse(crossbar: Crossbar, source: Population, target: Population) -> Any:
     return DelaySparse(weights=matrix, delays=delays, max_delay=crossbar.delay, **rule)
 
 
-def _connect_conv(crossbar: Crossbar, source: Population, out: Any, into: Any) -> None:
+def _connect_conv(crossbar: Crossbar, source: Population, out: Any, into: Any) -> Any:
     """Stock Conv convolves [W, H, C] tensors with kernels [Co, W, H, Ci]; ours correlates [C, H, W]."""
     weight = crossbar.arrays["weight"].astype(np.int32)
     out = _through(out, crossbar.in_views).transpose((2, 1, 0))
@@ -145,6 +158,7 @@ def _connect_conv(crossbar: Crossbar, source: Population, out: Any, into: Any) -
     )
     out.connect(conv.s_in)
     _through(conv.a_out.transpose((2, 1, 0)), crossbar.out_views).connect(into)
+    return conv
 
 
 def _through(port: Any, views: Views) -> Any:

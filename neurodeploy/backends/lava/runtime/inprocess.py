@@ -3,11 +3,14 @@
 Lava's runtime starts one process per Lava process and moves arrays through shared memory. Here a queue stands in for
 each channel; the process models, their ports, transforms and casts are Lava's. A connection sends the sum of the last
 step before it receives, so topological order keeps the timing: one step for each connection.
+
+A process runs only in the steps in which a sample is in it: before, the pipeline fills, after, it empties, and what is
+computed there nobody reads. Two samples of a network 59 steps deep, T = 4, take 67 steps, of which each process runs 8
+or little more.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,30 +27,47 @@ from .record import Recorder
 Progress = Callable[[int, int], None]
 
 
+class Channel:
+    """Shared memory of one message: read in the step in which it was sent, or never."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape, self._dtype = shape, dtype
+        self._message: NDArray[Any] | None = None
+
+    def put(self, data: NDArray[Any]) -> None:
+        """Keep a copy, cast as the shared memory of a channel casts; what nobody has read is gone."""
+        self._message = np.array(data, dtype=self._dtype)
+
+    def take(self) -> NDArray[Any]:
+        """The message; zeros while the sender rests."""
+        message, self._message = self._message, None
+        return np.zeros(self.shape, self._dtype) if message is None else message
+
+
 class SendPort:
     """The sending end of a channel."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: Any, queue: deque[NDArray[Any]]) -> None:
+    def __init__(self, name: str, channel: Channel) -> None:
         self.name = name
-        self._shape, self._dtype, self._queue = shape, dtype, queue
+        self._channel = channel
 
     def send(self, data: NDArray[Any]) -> None:
-        """Queue a copy, cast as the shared memory of a channel casts."""
-        if data.shape != self._shape:
-            raise ValueError(f"port {self.name} sends {data.shape}, its channel takes {self._shape}")
-        self._queue.append(np.array(data, dtype=self._dtype))
+        """Send what has the channel's shape."""
+        if data.shape != self._channel.shape:
+            raise ValueError(f"port {self.name} sends {data.shape}, its channel takes {self._channel.shape}")
+        self._channel.put(data)
 
 
 class ReceivePort:
     """The receiving end of a channel."""
 
-    def __init__(self, name: str, queue: deque[NDArray[Any]]) -> None:
+    def __init__(self, name: str, channel: Channel) -> None:
         self.name = name
-        self._queue = queue
+        self._channel = channel
 
     def recv(self) -> NDArray[Any]:
-        """The oldest message."""
-        return self._queue.popleft()
+        """The message of this step."""
+        return self._channel.take()
 
 
 class Tap:
@@ -69,12 +89,13 @@ def run(lava: LavaNetwork, recorder: Recorder, progress: Progress) -> None:
     taps = {name: Tap() for name in recorder.populations}
     for name, tap in taps.items():
         models[lava.processes[name]].s_out._csp_ports.append(tap)
-    order = list(models.values())
+    order = [(model, lava.busy[process]) for process, model in models.items()]
     progress(0, lava.total_steps)
     for step in range(lava.total_steps):
-        for model in order:
-            model.time_step += 1
-            model.run_spk()
+        for model, busy in order:
+            if step in busy:
+                model.time_step = step + 1
+                model.run_spk()
         sent = {name: tap.last for name, tap in taps.items()}
         recorder.record(step, sent, {name: models[lava.processes[name]].v for name in recorder.lifs})
         progress(step + 1, lava.total_steps)
@@ -91,16 +112,23 @@ def _models(lava: LavaNetwork) -> Mapping[Any, Any]:
     for channel in executable.channel_builders:
         _open_channel(channel, builders)
         graph.add_edge(channel.src_process, channel.dst_process)
-    return {process: builders[process].build() for process in nx.topological_sort(graph)}
+    return {process: _built(process, builders.pop(process)) for process in list(nx.topological_sort(graph))}
 
 
-def _open_channel(channel: Any, builders: Mapping[Any, Any]) -> None:
-    """Two ends with one queue between them, in place of shared memory."""
-    queue: deque[NDArray[Any]] = deque()
-    source, target = channel.src_port_initializer, channel.dst_port_initializer
-    send = SendPort(source.name, tuple(source.shape), source.d_type, queue)
-    receive = ReceivePort(target.name, queue)
-    builders[channel.src_process].set_csp_ports([send])
-    builders[channel.dst_process].set_csp_ports([receive])
-    port_id = create_port_id(channel.src_process.id, source.name)
-    builders[channel.dst_process].add_csp_port_mapping(port_id, receive)
+def _built(process: Any, builder: Any) -> Any:
+    """The process model; a process whose model holds its synapses lets go of them: the model makes its own copy."""
+    model = builder.build()
+    if hasattr(process, "weights"):
+        process.weights.init = None
+    return model
+
+
+def _open_channel(link: Any, builders: Mapping[Any, Any]) -> None:
+    """Two ends with one channel between them, in place of shared memory."""
+    source, target = link.src_port_initializer, link.dst_port_initializer
+    channel = Channel(tuple(source.shape), source.d_type)
+    receive = ReceivePort(target.name, channel)
+    builders[link.src_process].set_csp_ports([SendPort(source.name, channel)])
+    builders[link.dst_process].set_csp_ports([receive])
+    port_id = create_port_id(link.src_process.id, source.name)
+    builders[link.dst_process].add_csp_port_mapping(port_id, receive)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .network import Crossbar, Population, apply_views
 
 Int = NDArray[np.int32]
 
-# Measured: a convolution of 42 million synapses, one weight in seven zero, takes 1.2 GB while Lava is built.
-SYNAPSE_LIMIT = 48_000_000
+# Stock Sparse keeps 8 bytes a synapse; a convolution that is being built takes three times as much for a moment.
+SYNAPSE_LIMIT = 480_000_000
+SYNAPSE_BYTES = 8
+MEMORY_SHARE = 4  # unrolled synapses take at most this part of the machine's memory
+BLOCK = 1 << 22  # synapses that are made at a time
 
 
-def size_out(crossbar: Crossbar, height: int, width: int) -> tuple[int, int]:
-    """Height and width of the result: floor((n + 2 * padding - kernel) / stride) + 1."""
-    kernel = crossbar.arrays["weight"].shape[2:]
-    sizes = [
-        (n + 2 * pad - k) // stride + 1
-        for n, pad, k, stride in zip((height, width), crossbar.padding, kernel, crossbar.stride, strict=True)
-    ]
-    return sizes[0], sizes[1]
+def synapse_limit() -> int:
+    """Synapses of unrolled convolutions that this machine holds."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(SYNAPSE_LIMIT, memory // (MEMORY_SHARE * SYNAPSE_BYTES))
 
 
 def synapse_bound(crossbar: Crossbar, target: Population) -> int:
@@ -29,31 +31,54 @@ def synapse_bound(crossbar: Crossbar, target: Population) -> int:
     return target.size * int(np.prod(weight.shape[1:]))
 
 
-def unroll(crossbar: Crossbar, source: Population, target: Population) -> tuple[Int, Int, Int]:
-    """Rows (flat target neuron), cols (flat source neuron) and weights, int32, without zeros."""
+def synapses_a_pair(crossbar: Crossbar, target: Population) -> float:
+    """Synapses between one channel and another: the fewer, the more stock Conv loses, which calls SciPy a pair."""
+    channels_out, channels_in = crossbar.arrays["weight"].shape[:2]
+    return synapse_bound(crossbar, target) / float(channels_out * channels_in)
+
+
+def unroll(crossbar: Crossbar, source: Population, target: Population) -> tuple[Int, Int, NDArray[np.int64]]:
+    """Weights, their columns (flat source neuron) and where each row (flat target neuron) starts: a CSR matrix.
+
+    Taps in the padding and weights of zero are left out.
+    """
     weight = crossbar.arrays["weight"].astype(np.int32)
-    cols = apply_views(np.arange(source.size, dtype=np.int32).reshape(source.shape), crossbar.in_views)
-    height, width = size_out(crossbar, *cols.shape[1:])
-    rows = _rows(crossbar, (weight.shape[0], height, width))
+    patches = _patches(crossbar, source)  # [groups, places, taps]
+    order = apply_views(np.arange(target.size).reshape(_result(crossbar, source)), crossbar.out_views).ravel()
+    channels, places = np.divmod(order, patches.shape[1])
+    taps = weight.reshape(len(weight), -1)
+    groups = channels // (len(weight) // crossbar.groups)
+    rows = max(1, BLOCK // taps.shape[1])
+    weights, cols, counts = [], [], []
+    for at in range(0, target.size, rows):
+        part = slice(at, at + rows)
+        seen, block = patches[groups[part], places[part]], taps[channels[part]]
+        keep = (seen >= 0) & (block != 0)
+        weights.append(block[keep])
+        cols.append(seen[keep])
+        counts.append(keep.sum(axis=1))
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    return np.concatenate(weights), np.concatenate(cols), starts
+
+
+def _result(crossbar: Crossbar, source: Population) -> tuple[int, int, int]:
+    """[Co, Ho, Wo]: floor((n + 2 * padding - kernel) / stride) + 1 an axis."""
+    weight = crossbar.arrays["weight"]
+    image = apply_views(np.broadcast_to(np.int8(0), source.shape), crossbar.in_views).shape[1:]
+    height, width = (
+        (n + 2 * pad - k) // stride + 1
+        for n, pad, k, stride in zip(image, crossbar.padding, weight.shape[2:], crossbar.stride, strict=True)
+    )
+    return weight.shape[0], height, width
+
+
+def _patches(crossbar: Crossbar, source: Population) -> Int:
+    """The flat source neuron of each tap: [groups, places of the result, taps], -1 in the padding."""
+    index = apply_views(np.arange(source.size, dtype=np.int32).reshape(source.shape), crossbar.in_views)
     (up, left), (down, right) = crossbar.padding, crossbar.stride
-    cols = np.pad(cols, ((0, 0), (up, up), (left, left)), constant_values=-1)
-    shape = (crossbar.groups, weight.shape[0] // crossbar.groups, weight.shape[1], height, width)
-    parts = []
-    for y, x in np.ndindex(*weight.shape[2:]):
-        seen = cols[:, y : y + down * height : down, x : x + right * width : right][:, :height, :width]
-        tap = weight[:, :, y, x].reshape((*shape[:3], 1, 1))
-        from_ = np.broadcast_to(seen.reshape(shape[0], 1, *shape[2:]), shape)
-        to = np.broadcast_to(rows.reshape(shape[0], shape[1], 1, height, width), shape)
-        keep = (tap != 0) & (from_ >= 0)
-        parts.append((to[keep], from_[keep], np.broadcast_to(tap, shape)[keep]))
-    out = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return out[0], out[1], out[2]
-
-
-def _rows(crossbar: Crossbar, shape: tuple[int, int, int]) -> Int:
-    """The flat target neuron of each element [Co, Ho, Wo] of the result."""
-    size = int(np.prod(shape))
-    order = apply_views(np.arange(size, dtype=np.int32).reshape(shape), crossbar.out_views).ravel()
-    rows = np.empty(size, np.int32)
-    rows[order] = np.arange(size, dtype=np.int32)
-    return rows.reshape(shape)
+    padded = np.pad(index, ((0, 0), (up, up), (left, left)), constant_values=-1)
+    windows = sliding_window_view(padded, crossbar.arrays["weight"].shape[2:], axis=(1, 2))[:, ::down, ::right]
+    grouped = windows.reshape(crossbar.groups, -1, *windows.shape[1:])  # [groups, Ci / groups, Ho, Wo, Kh, Kw]
+    places = windows.shape[1] * windows.shape[2]
+    patches: Int = grouped.transpose(0, 2, 3, 1, 4, 5).reshape(crossbar.groups, places, -1)
+    return patches
