@@ -21,13 +21,17 @@ from numpy.typing import NDArray
 from neurodeploy.backends.result import Probes, RunResult, select_probes
 from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
 from neurodeploy.evaluation import (
+    ActivityMeter,
     Comparison,
     Evaluation,
     FiringRates,
+    Operations,
     check_labels,
     compare_runs,
+    count_operations,
     evaluate_logits,
     joined,
+    measured_values,
 )
 from neurodeploy.images import check_images, slices
 from neurodeploy.ir import artefact
@@ -124,6 +128,21 @@ class CompiledModel:
         from neurodeploy.backends.lava.emit import export
 
         return export(self._mapped, Path(folder), overwrite=overwrite)
+
+    def operations(
+        self, images: object = None, convention: str = "first", progress: Progress | None = None
+    ) -> Operations:
+        """MACs by layer, and with images the synaptic operations, the papers' theoretical energy and firing rates.
+
+        convention: which layers count as MACs, see `neurodeploy.evaluation.operations`.
+        Raises UsageError for bad images or an unknown convention.
+        """
+        if images is None:
+            return count_operations(self.graph, convention=convention)
+        meter = ActivityMeter(measured_values(self.graph))
+        count_operations(self.graph, convention=convention)  # a wrong convention is refused before the long run
+        run = self.run(images, "reference", batch=1, progress=progress, watch=meter.add)
+        return count_operations(self.graph, meter.activities(), len(run.logits), convention)
 
     def describe(self, mapped: bool = True) -> dict[str, Any]:
         """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too."""

@@ -5,15 +5,20 @@ Not called `evaluate`: a subpackage of that name would hide the public function 
 
 from neurodeploy.evaluation.compare import Comparison, Divergence, Run, compare_runs, joined
 from neurodeploy.evaluation.metrics import Evaluation, FiringRates, check_labels, evaluate_logits
+from neurodeploy.evaluation.operations import ActivityMeter, Operations, count_operations, measured_values
 
 __all__ = [
+    "ActivityMeter",
     "Comparison",
     "Divergence",
     "Evaluation",
     "FiringRates",
+    "Operations",
     "Run",
     "check_labels",
     "compare_runs",
+    "count_operations",
     "evaluate_logits",
     "joined",
+    "measured_values",
 ]

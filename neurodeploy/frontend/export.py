@@ -22,13 +22,17 @@ _LONGEST = 300  # characters of torch's own message that are worth reading
 
 @dataclass(frozen=True)
 class Exported:
-    """The traced program: nodes that the output needs, in order; constants by placeholder name; the input's name."""
+    """The traced program: nodes that the output needs, in order; constants by placeholder name; the input's name.
+
+    parameters: numbers in those parameters of the model that the output needs.
+    """
 
     nodes: tuple[fx.Node, ...]
     constants: Mapping[str, torch.Tensor]
     inputs: tuple[str, ...]
     outputs: tuple[Any, ...]
     container: str  # what forward puts its outputs in, "" for a tensor alone
+    parameters: int
 
 
 def export(root: nn.Module, example: torch.Tensor) -> Exported:
@@ -92,7 +96,9 @@ def _read(program: Any) -> Exported:
     mutated = len(outputs) - len(signature.user_outputs)  # buffers that the model writes come first
     user = tuple(signature.user_inputs)
     nodes = _live(program.graph.nodes, outputs)
-    return Exported(nodes, constants, user, outputs[mutated:], _container(program.call_spec.out_spec))
+    container = _container(program.call_spec.out_spec)
+    read = {signature.inputs_to_parameters[n.name] for n in nodes if n.name in signature.inputs_to_parameters}
+    return Exported(nodes, constants, user, outputs[mutated:], container, sum(state[name].numel() for name in read))
 
 
 def _container(spec: Any) -> str:

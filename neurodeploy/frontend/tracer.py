@@ -21,6 +21,7 @@ from neurodeploy.frontend.swap import read_neurons, swapped
 from neurodeploy.ir.graph import Graph, Stage, topological
 from neurodeploy.ir.passes import remove_dead, run_passes
 
+PARAMETERS = "parameters"  # metadata: JSON of how many the model has, and how many of them its output needs
 COUPLED = "batch_coupled"  # metadata: JSON list of the LIFs that run across the samples of a batch in the model's code
 _SHOWN = 4  # module names in a message
 _IMAGE, _EVENTS = 4, 5  # ranks of [N, C, H, W] and [N, T, C, H, W]
@@ -53,7 +54,8 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     if findings or output is None:
         raise UnsupportedModelError(dict.fromkeys(findings))  # a line that runs in a loop is named once
     nodes = topological(ordered(lowering.build))
-    facts = {COUPLED: json.dumps(lowering.build.coupled)}
+    counts = {"model": sum(p.numel() for p in model.parameters()), "needed": exported.parameters}
+    facts = {COUPLED: json.dumps(lowering.build.coupled), PARAMETERS: json.dumps(counts)}
     steps = lowering.steps or 1
     graph = Graph(name or type(model).__name__, Stage.TRACED, steps, nodes, output, metadata=facts)
     return run_passes(graph, (remove_dead, partial(named, model=model)))

@@ -33,6 +33,7 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "pixel_range": _pixel_range(graph),
         "classes": known[graph.output].size,
         "output_scale": graph.output_scale,
+        "parameters": _parsed(graph, "parameters", "{}", dict),
         "neurons": sum(layer.get("neurons", 0) for layer in layers),
         "weights": sum(layer.get("weights", 0) for layer in layers),
         "synapses": sum(layer.get("synapses", 0) for layer in layers),

@@ -89,6 +89,50 @@ def network_table(document: Document) -> Group:
     return table("Network", ("", "#"), rows)
 
 
+def operations_table(document: Document) -> Group:
+    """The operations of each layer, and what they add up to."""
+    found = document["operations"]
+    rows: list[tuple[object, ...]] = [
+        (
+            layer["layer"],
+            layer["reads"],
+            layer["macs"],
+            layer["rate"],
+            "MAC" if layer["multiplies"] else "AC",
+            _millions(layer["sops"]),
+            None if layer["energy"] is None else layer["energy"] * 1e-6,
+        )
+        for layer in found["layers"]
+    ]
+    columns = ("layer", "reads", "MACs a step #", "rate #", "counted as", "SOPs (M) #", "energy (uJ) #")
+    return table("Operations", columns, rows)
+
+
+def energy_table(document: Document) -> Group:
+    """MACs, SOPs and theoretical energy of a sample, and firing rates by block."""
+    found = document["operations"]
+    energy, constants = found["energy"], found["constants"]
+    rows: list[tuple[str, object]] = [
+        ("parameters of the model", document["parameters"].get("model")),
+        ("parameters that the output needs", document["parameters"].get("needed")),
+        ("weights of the network", document["weights"]),
+        ("MACs a step", found["macs"]),
+        ("SOPs a sample", None if found["sops"] is None else f"{found['sops']:,.0f}"),
+        ("energy a sample", None if energy is None else f"{energy:.6g} mJ"),
+        ("counted as MACs", found["convention"]),
+        *((f"firing rate, {block}", f"{rate:.4f}") for block, rate in found["rates"].items()),
+    ]
+    measured = f"rates of {found['samples']} samples" if found["samples"] else "--images measures rates"
+    caption = (
+        f"{constants['E_MAC_pJ']} pJ a MAC, {constants['E_AC_pJ']} pJ an AC (45 nm, no memory counted); {measured}"
+    )
+    return table("Operations and theoretical energy, as the papers count them", ("", "#"), rows, caption)
+
+
+def _millions(count: float | None) -> float | None:
+    return None if count is None else count / 1e6
+
+
 def layers_table(document: Document) -> Group:
     """Every layer with its type and source."""
     rows = [

@@ -16,6 +16,7 @@ from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Int64, Profile, lif_step
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[str, Int64], None]
 BATCH = 16
 
 
@@ -25,10 +26,12 @@ def run(
     probes: Probes = "none",
     batch: int = BATCH,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> RunResult:
     """Run images float32 [N, C, H, W], or event frames [N, T, C, H, W], through a quantized graph.
 
     probes: the LIFs whose spikes and membranes are kept.  progress(done, total) is called after each slice.
+    watch(name, value): sees every value int64 [n, *shape] of every slice and step.
     Raises UsageError for bad images or probes.
     """
     checked = check_images(images, graph.image_shape)
@@ -37,7 +40,7 @@ def run(
     logits = np.zeros((len(checked), *types(graph)[graph.output].shape), np.int64)
     start = time.perf_counter()
     for part, chunk in slices(checked, batch):
-        logits[part] = _run_slice(graph, chunk, record, part)
+        logits[part] = _run_slice(graph, chunk, record, part, watch)
         if progress:
             progress(part.stop, len(checked))
     seconds = time.perf_counter() - start
@@ -59,7 +62,7 @@ class _Record:
             self.membrane[name][part, step] = membrane
 
 
-def _run_slice(graph: Graph, images: Images, record: _Record, part: slice) -> Int64:
+def _run_slice(graph: Graph, images: Images, record: _Record, part: slice, watch: Watch | None) -> Int64:
     membrane: dict[str, Int64] = {}
     logits = graph.by_name[graph.output].tensors["bias"].astype(np.int64)
     profile = PROFILES[graph.profile]
@@ -78,6 +81,8 @@ def _run_slice(graph: Graph, images: Images, record: _Record, part: slice) -> In
                 logits = logits + inputs[0]
             else:
                 values[node.name] = STATELESS[node.op](node, *inputs)
+            if watch and node.name in values:
+                watch(node.name, values[node.name])
     return logits
 
 
