@@ -77,7 +77,7 @@ def _decayed(v: int, keep: int, profile: Profile) -> int:
 def prove(graph: Graph) -> tuple[Bound, ...]:
     """Every bound of a quantized graph, in graph order, whether it holds or not."""
     profile, known = PROFILES[graph.profile], types(graph)
-    return tuple(bound for node in graph.nodes for bound in _bounds(node, known, graph.steps, profile))
+    return tuple(bound for node in graph.nodes for bound in node_bounds(node, known, graph.steps, profile))
 
 
 def require_proof(graph: Graph) -> tuple[Bound, ...]:
@@ -96,7 +96,8 @@ def _finding(bound: Bound) -> Finding:
     return Finding("ND-P001", bound.layer, need, have, _NEXT.get(bound.quantity, _NEXT_ELSE), bound.source)
 
 
-def _bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Profile) -> Iterator[Bound]:
+def node_bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile: Profile) -> Iterator[Bound]:
+    """The bounds of one node; known: the types of its value and of its inputs, by name."""
     source, inputs = str(node.source), [known[name] for name in node.inputs]
     if node.op == "conv":
         weight = node.tensors["weight"]

@@ -128,13 +128,13 @@ def choose_scale(current: Current, bits: int, steps: int, profile: Profile) -> L
     if limit < 1:
         return None
     tries = sorted({int(np.clip(free * factor, 1, limit)) for factor in CLIP_SEARCH} | {limit})
-    judges, count = _sample(current.weight, largest / CLIP_SEARCH[-1])
-    by_error = sorted(tries, key=lambda vth: _error(judges, count, current.threshold / vth, bits))
+    judges, count = sample(current.weight, largest / CLIP_SEARCH[-1])
+    by_error = sorted(tries, key=lambda vth: rounding_error(judges, count, current.threshold / vth, bits))
     vth = next(vth for vth in by_error if fits(vth, current, bits, steps, profile))
     return scale_at(vth, current, bits, profile)
 
 
-def _sample(weight: Float, least_clipped: float) -> tuple[Float, Float]:
+def sample(weight: Float, least_clipped: float) -> tuple[Float, Float]:
     """Weights that stand for all, and how many each stands for: all of a small layer, each once.
 
     Of a large one at most SAMPLE, half of them among those that some candidate clips: few, and most of the error.
@@ -149,7 +149,7 @@ def _sample(weight: Float, least_clipped: float) -> tuple[Float, Float]:
     return np.concatenate(parts), np.concatenate(counts)
 
 
-def _error(weight: Float, count: Float, unit: float, bits: int) -> float:
+def rounding_error(weight: Float, count: Float, unit: float, bits: int) -> float:
     """Squared error of the weights, in real units; count: how many each stands for."""
     return float((count * np.square(round_to(weight / unit, bits) * unit - weight)).sum())
 
