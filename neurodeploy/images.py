@@ -1,4 +1,4 @@
-"""The check that every backend makes of its images, and the slices it runs them in."""
+"""The check that every backend makes of its images or event frames, and the slices it runs them in."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from neurodeploy.errors import Finding, UsageError
 
 Images = NDArray[np.float32]
+Shape = tuple[int, ...]
+EVENTS = 4  # axes of one sample of event frames, [T, C, H, W]
 
 
-def check_images(images: object, shape: tuple[int, ...]) -> Images:
+def check_images(images: object, shape: Shape) -> Images:
     """The images as float32 [N, *shape], C order; the caller's array is left as it is.
 
+    shape: of one sample: [C, H, W] of an image, [T, C, H, W] of event frames.
     Raises UsageError (all findings at once) for another type or shape, an empty batch, NaN or infinity.
     """
     try:
@@ -27,17 +30,17 @@ def check_images(images: object, shape: tuple[int, ...]) -> Images:
             _finding("ND-B002", "a NumPy array of numbers", f"dtype {array.dtype}", "pass a float32 array")
         )
     findings = []
+    kind = "event frames" if len(shape) == EVENTS else "images"
     if array.shape[1:] != shape or array.ndim != len(shape) + 1:
-        findings.append(
-            _finding("ND-B003", f"images [N, {dims}]", f"shape {list(array.shape)}", _shape_advice(array.shape, shape))
-        )
+        advice = (_frames_advice if len(shape) == EVENTS else _image_advice)(array.shape, shape)
+        findings.append(_finding("ND-B003", f"{kind} [N, {dims}]", f"shape {list(array.shape)}", advice))
     elif array.shape[0] == 0:
-        findings.append(_finding("ND-B004", "at least one image", "an empty array", "pass images"))
+        findings.append(_finding("ND-B004", "at least one sample", "an empty array", f"pass {kind}"))
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite from here on, and named below
         pixels = np.ascontiguousarray(array, dtype=np.float32)
     bad = int(np.count_nonzero(~np.isfinite(pixels)))
     if bad:
-        findings.append(_finding("ND-B005", "finite pixels", f"{bad} NaN or infinite in float32", "clean the images"))
+        findings.append(_finding("ND-B005", "finite values", f"{bad} NaN or infinite in float32", f"clean the {kind}"))
     if findings:
         raise UsageError(findings)
     return pixels
@@ -55,12 +58,31 @@ def slices(images: Images, batch: int) -> Iterator[tuple[slice, Images]]:
         yield part, images[part]
 
 
-def _shape_advice(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+def _image_advice(found: Shape, wanted: Shape) -> str:
+    """What to do with an array of another shape, where the network takes one image that stays for all its steps."""
     if len(wanted) == 3 and found[1:] == (*wanted[1:], wanted[0]):
         return "these are [N, H, W, C]: pass images.transpose(0, 3, 1, 2)"
     if found == wanted:
         return "this is one image: pass image[None]"
+    if len(found) == EVENTS + 1:
+        return "this network takes one image that stays for all its steps, no event frames [N, T, C, H, W]"
     return "pass images of the size that the network was traced with"
+
+
+def _frames_advice(found: Shape, wanted: Shape) -> str:
+    """The same where the network takes an event frame for each of its steps, wanted: [T, C, H, W]."""
+    steps, *frame = wanted
+    dims = ", ".join(map(str, wanted))
+    if found == wanted:
+        return "this is one sample: pass frames[None]"
+    if len(found) == EVENTS + 1 and found[2:] == wanted[1:]:
+        swapped = "; or is time the first axis? then pass frames.swapaxes(0, 1)" if found[0] == steps else ""
+        return f"T {steps} needed, {found[1]} found: bin the events into {steps} frames{swapped}"
+    if found[1:] == (steps, *frame[1:], frame[0]):
+        return "these are [N, T, H, W, C]: pass frames.transpose(0, 1, 4, 2, 3)"
+    if found[1:] == wanted[1:]:
+        return f"the time axis is missing: bin the events of each sample into {steps} frames, [N, {dims}]"
+    return "pass event frames of the size that the network was traced with"
 
 
 def _finding(code: str, need: str, have: str, mend: str) -> Finding:

@@ -58,11 +58,11 @@ def _pooled(node: Node, x: Float) -> Float:
     return largest
 
 
-def fire(current: Float, decay: float, threshold: float, steps: int, strict: bool = False) -> NDArray[np.bool_]:
-    """Spikes [T, *shape] of v = (1 - decay) v + current under a constant current; fires at v >= threshold (or >)."""
-    v = np.zeros_like(current)
+def fire(currents: Float, decay: float, threshold: float, strict: bool = False) -> NDArray[np.bool_]:
+    """Spikes [T, *shape] of v = (1 - decay) v + current, currents [T, *shape]; fires at v >= threshold (or >)."""
+    v = np.zeros_like(currents[0])
     spikes = []
-    for _ in range(steps):
+    for current in currents:
         v = (1 - decay) * v + current
         spikes.append(v > threshold if strict else v >= threshold)
         v = np.where(spikes[-1], 0.0, v)

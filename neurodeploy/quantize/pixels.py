@@ -1,80 +1,77 @@
 """The first layer is the tight one: pixels have 8 bits, so its accumulator and its folded bias leave the chip's widths.
 
-Pixels of p bits and weights as fine as the proof then allows compete: for each p the layers that read the pixels are
-quantized, run on calibration images, and their spikes compared with the float layers'. The p of least error wins.
+A code of the pixels and weights as fine as the proof then allows compete: for each code the layers that read the pixels
+are quantized, run on calibration images, and their spikes compared with the float layers'. The least error wins.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.images import slices
-from neurodeploy.ir.graph import Attribute, Graph, Node
-from neurodeploy.ir.types import Interval, ValueType
+from neurodeploy.ir.graph import EVENTS, Graph, Node
+from neurodeploy.ir.types import ValueType
 from neurodeploy.numerics import Profile
 from neurodeploy.quantize.builder import Builder, Quantity
+from neurodeploy.quantize.codes import Code, best_code, candidates, clipped_share
 from neurodeploy.quantize.currents import current_of, driven
-from neurodeploy.quantize.observe import convolve, fire, through
+from neurodeploy.quantize.observe import Float, convolve, fire, through
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, decay_to_dv
 
-PIXEL_BITS = (8, 7, 6, 5, 4, 3)
+Float32 = NDArray[np.float32]
+
 IMAGES = 32  # calibration images that the choice is measured on
+FRAMES = 128  # calibration event frames that the choice is measured on, T to a sample
 VALUES = 1 << 23  # of a layer's currents at a time: 64 MB, and a few times that on the way to its spikes
 
 
-@dataclass(frozen=True)
-class PixelCode:
-    """Pixels as integers: x = step * code. error: share of first-layer spikes that differ from the float layer's."""
-
-    bits: int
-    step: float
-    span: Interval
-    error: float = 0.0
-
-
 def quantize_input(build: Builder, node: Node) -> None:
-    """The input becomes an `encode` with the pixel width of least measured spike error."""
+    """The input becomes an `encode`, event frames an `encode_events`, with the code of least measured spike error."""
+    events = node.op == "events"
     layers = [reader for reader in build.traced.consumers[node.name] if reader.op == "conv"]
-    tries = measured_codes(build.traced, layers, build.calibration, build.options)
-    best = min(tries, key=lambda code: (code.error, -code.bits))
-    attributes: dict[str, Attribute] = {
-        "shape": node.integers("shape"),
-        "step": best.step,
-        "lo": best.span.lo,
-        "hi": best.span.hi,
-    }
-    name = build.emit("encode", node, (), attributes)
+    codes = candidates(build.calibration, events)
+    tries = measured(build.traced, layers, build.calibration, build.options, codes)
+    best = best_code(tries, events)
+    span = {"lo": best.span.lo, "hi": best.span.hi}
+    name = build.emit(
+        EVENTS if events else "encode", node, (), {"shape": node.integers("shape"), "step": best.step, **span}
+    )
     build.values[node.name] = Quantity(name, best.step)
-    errors = {str(code.bits): None if np.isinf(code.error) else code.error for code in tries}
-    build.report(node, kind="pixels", pixel_bits=best.bits, spike_error=best.error, tried=errors)
+    if events:
+        facts = {"step": best.step, **span, "clipped": clipped_share(build.calibration, best)}
+    else:
+        facts = {"pixel_bits": best.bits}
+    tried = {str(code if events else code.bits): None if np.isinf(code.error) else code.error for code in tries}
+    build.report(node, kind="events" if events else "pixels", **facts, spike_error=best.error, tried=tried)
 
 
-def measured_codes(
-    graph: Graph, layers: list[Node], images: NDArray[np.float32], options: QuantizeOptions
-) -> list[PixelCode]:
-    """Every pixel width with its measured spike error; infinite where no scale fits."""
-    codes = [pixel_code(images, bits) for bits in PIXEL_BITS]
+def measured(
+    graph: Graph, layers: list[Node], images: Float32, options: QuantizeOptions, codes: list[Code]
+) -> list[Code]:
+    """Every code with its measured spike error; infinite where no scale fits."""
     neural = [layer for layer in layers if driven(graph, layer)[1].op == "neuron"]
     if not neural:
         return codes[:1]
-    spread = images[:: max(1, len(images) // IMAGES)][:IMAGES]  # data sets are often sorted by class
-    errors = [_layer_errors(graph, layer, spread, codes, options) for layer in neural]
+    frames = frames_of(graph, images)
+    errors = [_layer_errors(graph, layer, frames, codes, options) for layer in neural]
     means = [float(np.mean(each)) for each in zip(*errors, strict=True)]
-    return [PixelCode(c.bits, c.step, c.span, error) for c, error in zip(codes, means, strict=True)]
+    return [replace(code, error=error) for code, error in zip(codes, means, strict=True)]
 
 
-def pixel_code(images: NDArray[np.float32], bits: int) -> PixelCode:
-    """The code that spans the calibration images; signed where a pixel is below zero. Zero stays zero (padding)."""
-    low, high = float(images.min()), float(images.max())
-    if low >= 0:
-        top = (1 << bits) - 1
-        return PixelCode(bits, float(np.float32((high or 1.0) / top)), Interval(0, top))
-    top = (1 << (bits - 1)) - 1
-    return PixelCode(bits, float(np.float32(max(-low, high) / top)), Interval(-top - 1, top))
+def frames_of(graph: Graph, images: Float32) -> Float32:
+    """The samples that the choice is measured on, [N, T, *shape]; [N, 1, *shape] where an image stays for all steps.
+
+    They are spread over the calibration, for data sets are often sorted by class.
+    """
+    events = bool(graph.of("events"))
+    count = max(1, FRAMES // graph.steps) if events else IMAGES
+    spread = images[:: max(1, len(images) // count)][:count]
+    return spread if events else spread[:, None]
 
 
 @dataclass(frozen=True)
@@ -86,34 +83,38 @@ class _Watched:
     steps: int
     profile: Profile
 
-    def as_trained(self, current: Current, code: PixelCode, images: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def as_trained(self, current: Current, code: Code, frames: Float32) -> NDArray[np.bool_]:
         """Spikes [T, N, *shape] of the float layer."""
-        real = convolve(self.layer, current.weight / code.step, images.astype(np.float64))
-        real = real + current.bias.reshape(-1, *[1] * (real.ndim - 2))
-        return fire(through(self.path, real), current.decay, current.threshold, self.steps)
+        currents = self._currents(current.weight / code.step, current.bias, frames.astype(np.float64))
+        return fire(currents, current.decay, current.threshold)
 
-    def in_integers(
-        self, current: Current, scale: LayerScale, code: PixelCode, images: NDArray[np.float32]
-    ) -> NDArray[np.bool_]:
+    def in_integers(self, current: Current, scale: LayerScale, code: Code, frames: Float32) -> NDArray[np.bool_]:
         """Spikes [T, N, *shape] of the quantized layer on coded pixels."""
-        codes = np.clip(np.rint(images / np.float32(code.step)), code.span.lo, code.span.hi).astype(np.float64)
-        rough = convolve(self.layer, scale.weight, codes) * (1 << self.profile.threshold_shift)
-        rough = rough + (scale.bias_mant << scale.bias_exp).reshape(-1, *[1] * (rough.ndim - 2))
+        codes = np.clip(np.rint(frames / np.float32(code.step)), code.span.lo, code.span.hi).astype(np.float64)
+        weight = scale.weight << self.profile.threshold_shift
+        currents = self._currents(weight, scale.bias_mant << scale.bias_exp, codes)
         dv = decay_to_dv(current.decay, self.profile) / self.profile.decay_unit
-        vth = scale.vth << self.profile.threshold_shift
-        return fire(through(self.path, rough), dv, vth, self.steps, strict=True)
+        return fire(currents, dv, scale.vth << self.profile.threshold_shift, strict=True)
+
+    def _currents(self, weight: NDArray[Any], bias: NDArray[Any], frames: Float) -> Float:
+        """What reaches the neuron, [T, N, *shape]."""
+        by_step = frames.swapaxes(0, 1)
+        sums = convolve(self.layer, weight, by_step.reshape(-1, *frames.shape[2:]))
+        sums = through(self.path, sums + bias.reshape(-1, *[1] * (sums.ndim - 2)))
+        known = sums.reshape(*by_step.shape[:2], *sums.shape[1:])
+        return np.broadcast_to(known, (self.steps, *known.shape[1:]))
 
 
 def _layer_errors(
-    graph: Graph, layer: Node, images: NDArray[np.float32], codes: list[PixelCode], options: QuantizeOptions
+    graph: Graph, layer: Node, frames: Float32, codes: list[Code], options: QuantizeOptions
 ) -> list[float]:
     """Share of a layer's spikes that differ from the float layer's, one a code; infinite where no scale fits."""
     path, neuron = driven(graph, layer)
     watched = _Watched(layer, path, graph.steps, options.profile)
-    currents = [current_of(layer, neuron, code.step, ValueType(images.shape[1:], code.span)) for code in codes]
+    currents = [current_of(layer, neuron, code.step, ValueType(frames.shape[2:], code.span)) for code in codes]
     scales = [choose_scale(current, options.bits(layer.name), graph.steps, options.profile) for current in currents]
     wrong, total = np.zeros(len(codes)), 0
-    for _, part in slices(images, max(1, VALUES // (len(currents[0].weight) * images[0, 0].size))):
+    for _, part in slices(frames, max(1, VALUES // (len(currents[0].weight) * frames[0, :, 0].size))):
         wanted = watched.as_trained(currents[0], codes[0], part)
         total += wanted.size
         for i, scale in enumerate(scales):

@@ -29,15 +29,16 @@ Handler = Callable[[Builder, Node], None]
 def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None = None) -> Graph:
     """The integer network of a traced graph.
 
-    calibration: float32 images [N, C, H, W]; they choose the pixel code and the first layer's widths.
+    calibration: float32 images [N, C, H, W], or event frames [N, T, C, H, W]; they choose the pixel code and the first
+    layer's widths.
     Raises UsageError for bad images or options, UnsupportedModelError with every node that cannot be quantized,
     DoesNotFitError where the interval proof fails.
     """
     options = options or QuantizeOptions()
     folded = run_passes(traced, (fold_batchnorm, simplify_views, remove_dead))
-    (source,) = folded.of("input")
+    (source,) = (*folded.of("input"), *folded.of("events"))
     options.check_patterns(node.name for node in folded.of("conv"))
-    build = Builder(folded, options, _calibration(calibration, source.integers("shape")))
+    build = Builder(folded, options, _calibration(calibration, _sample_shape(folded, source)))
     _walk(build)
     metadata = {**traced.metadata, "quantization": json.dumps(build.choices, sort_keys=True)}
     quantized = replace(
@@ -53,12 +54,18 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
     return quantized
 
 
+def _sample_shape(graph: Graph, source: Node) -> tuple[int, ...]:
+    """The shape of one sample: an image, or T event frames."""
+    frame = source.integers("shape")
+    return (graph.steps, *frame) if source.op == "events" else frame
+
+
 def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The images, checked. Raises UsageError, also where every pixel is zero: they have no range to code."""
+    """The images, checked. Raises UsageError, also where every value is zero: they have no range to code."""
     checked = check_images(images, shape)
     if not checked.any():
-        need, mend = "calibration images as the model will see them", "pass some tens of real images"
-        raise UsageError(Finding("ND-Q004", "calibration", need, "every pixel is zero", mend))
+        need, mend = "calibration data as the model will see it", "pass some tens of real samples"
+        raise UsageError(Finding("ND-Q004", "calibration", need, "every value is zero", mend))
     return checked
 
 
@@ -203,6 +210,7 @@ def _readout(build: Builder, node: Node) -> None:
 
 _HANDLERS: dict[str, Handler] = {
     "input": quantize_input,
+    "events": quantize_input,
     "conv": quantize_conv,
     "neuron": _neuron,
     "max_pool": _view,

@@ -1,0 +1,94 @@
+"""How pixels and event counts may be coded as integers of at most 8 bits; `pixels` measures which code serves best.
+
+Pixels fill the range of the calibration images with 2^p codes. Event counts are integers already: they stay what they
+are, and the codes differ in how far they reach. A wide reach leaves the weights of the first layer few bits, a narrow
+one clips the rare frames in which one place saw many events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.ir.types import Interval
+
+Float32 = NDArray[np.float32]
+
+PIXEL_BITS = (8, 7, 6, 5, 4, 3)
+COUNT_BITS = (*PIXEL_BITS, 2, 1)
+HEADROOM = 1.05  # a code of event counts that reaches further may err so many times as often as the best one
+
+
+@dataclass(frozen=True)
+class Code:
+    """x = step * code, the code in span. error: share of first-layer spikes that differ from the float layer's."""
+
+    step: float
+    span: Interval
+    error: float = 0.0
+
+    @property
+    def bits(self) -> int:
+        """The width of the codes."""
+        return (self.span.hi - self.span.lo).bit_length()
+
+    @property
+    def reach(self) -> float:
+        """The largest value that is not clipped."""
+        return self.step * self.span.hi
+
+    def __str__(self) -> str:
+        return f"{self.span} step {self.step:.4g}"
+
+
+def candidates(images: Float32, events: bool) -> list[Code]:
+    """The codes that compete; the first one is the widest that clips nothing."""
+    if events and bool((images == np.rint(images)).all()):
+        return list(dict.fromkeys(_count_codes(images)))
+    return [pixel_code(images, bits) for bits in PIXEL_BITS]
+
+
+def pixel_code(images: Float32, bits: int) -> Code:
+    """The code that spans the calibration images; signed where a pixel is below zero. Zero stays zero (padding)."""
+    low, high = float(images.min()), float(images.max())
+    span = _span(bits, low < 0)
+    return Code(float(np.float32((max(-low, high) or 1.0) / span.hi)), span)
+
+
+def _count_codes(images: Float32) -> Iterator[Code]:
+    """Integer steps alone: for each width the least that clips nothing, and 1, which clips what lies beyond."""
+    low, high = float(images.min()), float(images.max())
+    for bits in COUNT_BITS:
+        span = _span(bits, low < 0)
+        if span.hi == 0:
+            return  # one bit has no room for a sign
+        if bits in PIXEL_BITS:
+            yield Code(float(-(-max(-low, high) // span.hi)), span)
+        yield Code(1.0, span)
+
+
+def _span(bits: int, signed: bool) -> Interval:
+    top = (1 << (bits - signed)) - 1
+    return Interval(-top - 1 if signed else 0, top)
+
+
+def best_code(codes: Sequence[Code], events: bool) -> Code:
+    """The code of least error, more bits where they err equally; for events, the widest reach that costs next to none.
+
+    The counts of frames that the calibration has not seen may lie beyond those that it has.
+    """
+    least = min(codes, key=lambda code: (code.error, -code.bits))
+    if not events:
+        return least
+    good = (code for code in codes if code.error <= HEADROOM * least.error or code == least)
+    return max(good, key=lambda code: (code.reach, -code.error))
+
+
+def clipped_share(images: Float32, code: Code) -> float:
+    """The share of the values other than zero that lie beyond a code by more than half a step."""
+    low, high = (code.span.lo - 0.5) * code.step, (code.span.hi + 0.5) * code.step
+    beyond = np.count_nonzero((images < low) | (images > high))
+    return beyond / max(1, np.count_nonzero(images))
