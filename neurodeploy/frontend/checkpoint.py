@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Iterator, Mapping
 from os import PathLike
@@ -16,25 +17,30 @@ from neurodeploy.frontend.archive import DamagedError, read_archive
 from neurodeploy.frontend.unpickle import ForbiddenError, ForeignError, Stored
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "module")
+AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")  # moving averages that stand beside the weights
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 COUNTER = "num_batches_tracked"  # of batch norms, which eval mode does not read
 VARIANCE = "running_var"
 # Layers that the official models carry and never call. A model that has one of them may well call it, so that only a
 # checkpoint may have them beyond its model.
 UNUSED = frozenset({"norm", "norm1", "norm2", COUNTER, "pos_embed", "qkv_mp", "res_lif"})
+_DEEPEST = 8  # wrappers inside one another
+_PLAIN = "leave ema (--ema) out to take the weights themselves"
 _SAVE = "save it again with torch.save(model.state_dict(), path)"
 _DENSE = "convert these tensors to dense floats, then save the state dict again"
 
 
-def load_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
+def load_checkpoint(path: str | PathLike[str], *, ema: bool = False) -> dict[str, torch.Tensor]:
     """The state dict of a checkpoint, on the CPU; no code that the file holds is run.
 
     Reads both formats of torch.save; unwraps {"model": ...}, {"state_dict": ...} and the like, and the prefix of
-    DataParallel. Raises InvalidFileError for a missing, damaged or hostile file, and for one without state dict.
+    DataParallel. ema: take the moving averages, {"state_dict_ema": ...} and the like, not the weights themselves.
+    Where a file holds several state dicts, a warning of the logger `neurodeploy` says which one was taken.
+    Raises InvalidFileError for a missing, damaged or hostile file, and for one without (averaged) state dict.
     """
     file = Path(path)
     try:
-        state = _state_dict(read_archive(file))
+        state = _state_dict(file, read_archive(file), ema)
         _check_tensors(file, state)
         return _without_prefix({key: value.tensor() for key, value in state.items()})
     except ForeignError as error:
@@ -52,13 +58,14 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
         raise _invalid(file, "ND-F102", "a checkpoint of torch.save", have, _SAVE) from None
 
 
-def load_into(model: nn.Module, path: str | PathLike[str]) -> tuple[str, ...]:
+def load_into(model: nn.Module, path: str | PathLike[str], *, ema: bool = False) -> tuple[str, ...]:
     """Load a checkpoint into a model, all or nothing; return the keys of one side that no forward needs.
 
+    ema: the moving averages of the weights, which a checkpoint may hold beside them, as in `load_checkpoint`.
     Raises InvalidFileError that names every missing, unexpected or wrongly shaped key, weights that are not finite in
     the model's type, and negative variances.
     """
-    state, expected = load_checkpoint(path), model.state_dict()
+    state, expected = load_checkpoint(path, ema=ema), model.state_dict()
     missing, unexpected = ([*(a.keys() - b.keys())] for a, b in ((expected, state), (state, expected)))
     idle = [key for key in missing if key.endswith(COUNTER)]
     idle += [key for key in unexpected if not UNUSED.isdisjoint(key.split("."))]
@@ -104,15 +111,29 @@ def _finite(values: torch.Tensor) -> bool:
     return bool(torch.isfinite(values).all())
 
 
-def _state_dict(loaded: Any) -> dict[Any, Any]:
-    """The innermost of the known wrappers, or nothing that is a state dict (a dict that holds itself is none)."""
-    for _ in WRAPPERS:
+def _state_dict(file: Path, loaded: Any, ema: bool) -> dict[Any, Any]:
+    """The innermost of the known wrappers, or nothing that is a state dict (a dict that holds itself is none).
+
+    Where one holds several, the weights come before their moving averages, as in timm, unless `ema` asks for these.
+    """
+    wanted = ema
+    for _ in range(_DEEPEST):
         if not isinstance(loaded, dict):
             break
-        inner = next((loaded[name] for name in WRAPPERS if isinstance(loaded.get(name), dict)), None)
-        if inner is None:
+        plain, means = (
+            [name for name in names if isinstance(loaded.get(name), dict)] for names in (WRAPPERS, AVERAGED)
+        )
+        if not plain and not means:
+            if wanted:
+                raise _invalid(file, "ND-F108", "moving averages of the weights", "none beside them", _PLAIN)
             return loaded
-        loaded = inner
+        name = (means + plain if wanted else plain + means)[0]
+        others = [other for other in (means if wanted else plain + means) if other != name]
+        if others or (name in means and not ema):
+            held = f"; it also holds {', '.join(others)}" if others else ", for it holds no other weights"
+            logging.getLogger("neurodeploy").warning("%s: took %s%s", file, name, held)
+        wanted = wanted and name not in means
+        loaded = loaded[name]
     return {}
 
 
@@ -126,9 +147,9 @@ def _check_tensors(file: Path, state: dict[Any, Any]) -> None:
 
 
 def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    for _ in range(_DEEPEST):
+        prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in state)), "")
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 

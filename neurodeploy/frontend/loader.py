@@ -1,67 +1,84 @@
-"""Models by name: `package.module:factory` or `file.py:factory`, with a checkpoint."""
+"""Models by name: a factory of a module or a file is imported and called, and a checkpoint is loaded into its model."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from neurodeploy.errors import Finding, InvalidFileError, UsageError
+from neurodeploy.errors import Finding, InvalidFileError
 from neurodeploy.frontend.checkpoint import load_into
+from neurodeploy.frontend.places import raised_at
 from neurodeploy.frontend.sound import require_sound
+from neurodeploy.frontend.spec import ModelSpec, parse, usage
+from neurodeploy.frontend.standins import standins
 
-_FORM = "package.module:factory or file.py:factory"
+T = TypeVar("T")
 
 
-def load_model(spec: str, weights: str | PathLike[str] | None = None) -> nn.Module:
-    """Import a factory, call it without arguments, load the weights, and return the model in eval mode.
+def load_model(spec: str, weights: str | PathLike[str] | None = None, *, ema: bool = False) -> nn.Module:
+    """Import a factory, call it, load the weights, and return the model in eval mode.
 
-    Keys of the weights that no forward reads are left out; a warning of the logger `neurodeploy` names them.
+    spec: `package.module:factory` or `file.py:factory`, with arguments as in `file.py:factory(T=4)`, literals only.
+    Old SpikingJelly, timm and einops may be missing: see `neurodeploy.frontend.standins`.
+    weights, ema: see `load_into`. Keys of the weights that no forward reads are left out; a warning of the logger
+    `neurodeploy` names them.
     Raises UsageError where the name leads to no model, UnsupportedModelError for a model that cannot be walked through
     or has no values, InvalidFileError for a missing file and for the weights.
     """
-    place, separator, attribute = spec.rpartition(":")
-    if not (place and separator and attribute):
-        raise _usage(spec, _FORM, f"{spec!r}", "name a factory, e.g. neurodeploy.models:qkformer_mnist")
-    model = _built(spec, _attribute(spec, _module(spec, place), attribute))
+    wanted = parse(spec)
+    with standins():
+        model = _built(wanted, _attribute(wanted, _module(wanted)))
     require_sound(model)
     if weights is not None:
-        idle = load_into(model, weights)
+        idle = load_into(model, weights, ema=ema)
         if idle:
             logging.getLogger("neurodeploy").warning("%s: keys left out: %s", weights, ", ".join(idle))
     return model.eval()
 
 
-def _module(spec: str, place: str) -> ModuleType:
-    file = Path(place)
-    is_file = place.endswith(".py")
+def _module(spec: ModelSpec) -> ModuleType:
+    file = Path(spec.place)
+    is_file = spec.place.endswith(".py")
     if is_file and not file.is_file():
-        finding = Finding("ND-F201", "", "a Python file", "no such file", "check the path", place)
+        finding = Finding("ND-F201", "", "a Python file", "no such file", "check the path", spec.place)
         raise InvalidFileError(finding)
-    try:
+
+    def imported() -> ModuleType:
         with _importable(file.resolve().parent if is_file else Path.cwd()):
-            return _executed(file) if is_file else importlib.import_module(place)
+            return _executed(file) if is_file else importlib.import_module(spec.place)
+
+    return _run(spec, imported, "a module that can be imported", "import it in Python to see all")
+
+
+def _run(spec: ModelSpec, action: Callable[[], T], need: str, mend: str) -> T:
+    """What the user's code gives. Raises UsageError for whatever it raises, with the line where that arose."""
+    try:
+        return action()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  (a module may raise anything while it is imported, or exit)
-        raise _usage(
-            spec, "a module that can be imported", _last_line(error), "import it in Python to see all"
-        ) from None
+    except BaseException as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
+        if isinstance(error, ImportError) and error.name:
+            mend = f"pip install {error.name.partition('.')[0]}, or import it where it is needed"
+        raise usage(spec.text, need, _last_line(error), mend, raised_at(error)) from None
 
 
 def _executed(file: Path) -> ModuleType:
-    """The module of a file, under a name of its own."""
-    name = f"neurodeploy_model_{file.stem}"
+    """The module of a file, under a name that no other file has: the source of its classes is looked up by name."""
+    stem, number = f"neurodeploy_model_{file.stem}", 1
+    name = stem
+    while getattr(sys.modules.get(name), "__file__", str(file)) != str(file):
+        number += 1
+        name = f"{stem}_{number}"
     found = importlib.util.spec_from_file_location(name, file)
     if found is None or found.loader is None:
         raise ImportError(f"{file} cannot be loaded as a module")
@@ -82,53 +99,33 @@ def _importable(folder: Path) -> Iterator[None]:
             sys.path.remove(str(folder))
 
 
-def _attribute(spec: str, module: ModuleType, name: str) -> Any:
+def _attribute(spec: ModelSpec, module: ModuleType) -> Any:
     try:
-        return getattr(module, name)
+        return getattr(module, spec.factory)
     except AttributeError:
         made = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        have = f"no {name}; there are {', '.join(sorted(made)[:12]) or 'no functions'}"
-        raise _usage(spec, "a factory in the module", have, "check the name after the colon") from None
+        have = f"no {spec.factory}; there are {', '.join(sorted(made)[:12]) or 'no functions'}"
+        raise usage(spec.text, "a factory in the module", have, "check the name after the colon") from None
 
 
-def _built(spec: str, factory: Any) -> nn.Module:
+def _built(spec: ModelSpec, factory: Any) -> nn.Module:
     """The model: what the factory returns, or the attribute itself where it is a module."""
-    if isinstance(factory, nn.Module):
+    if isinstance(factory, nn.Module) and not spec.called:
         return factory
-    if not callable(factory):
-        raise _usage(spec, "a factory", f"{type(factory).__name__}", "name a function that returns the model")
-    missing = _required(factory)
-    if missing:
-        have = f"it needs {', '.join(missing)}"
-        mend = "write a small function that calls it with these and name that one"
-        raise _usage(spec, "a factory that takes no arguments", have, mend)
-    try:
-        model = factory()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
-        raise _usage(
-            spec, "a factory that returns a model", _last_line(error), "call it in Python to see all"
-        ) from None
+    if isinstance(factory, nn.Module) or not callable(factory):
+        have = f"{type(factory).__name__}{', which takes no arguments' if spec.called else ''}"
+        raise usage(spec.text, "a factory", have, "name a function that returns the model")
+    problem = spec.problem(factory)
+    if problem:
+        raise usage(spec.text, "the arguments of the factory", *problem)
+    need = "a factory that returns a model"
+    mend = f"call it in Python to see all; arguments stand in the name, as in {spec.factory}(T=4)"
+    model = _run(spec, lambda: factory(*spec.arguments, **spec.options), need, mend)
     if not isinstance(model, nn.Module):
-        raise _usage(spec, "a torch.nn.Module", f"{type(model).__name__}", "return the model from the factory")
+        raise usage(spec.text, "a torch.nn.Module", f"{type(model).__name__}", "return the model from the factory")
     return model
-
-
-def _required(factory: Any) -> list[str]:
-    """The parameters without default of a callable; none where Python cannot tell."""
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    plain = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in plain]
 
 
 def _last_line(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
-
-
-def _usage(spec: str, need: str, have: str, mend: str) -> UsageError:
-    return UsageError(Finding("ND-F202", spec, need, have, mend))

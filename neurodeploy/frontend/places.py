@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+import sysconfig
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,13 @@ from neurodeploy.ir.graph import Source
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in forward\b')  # helpers' frames stand there in torch 2.3 only
 _ROOT = "model"  # the name under which the tracer wraps the user's model
-_FOREIGN = ("/torch/", "/spikingjelly/", "/neurodeploy/frontend/")  # frames that are nobody's model
+_FOREIGN = (
+    "/torch/",
+    "/spikingjelly/",
+    "/timm/",
+    "/einops/",
+    "/neurodeploy/frontend/",
+)  # frames that are nobody's model
 
 
 def short(file: Path) -> str:
@@ -21,6 +29,21 @@ def short(file: Path) -> str:
         if home != home.parent and file.resolve().is_relative_to(home):
             return file.resolve().relative_to(home).as_posix()
     return file.as_posix()
+
+
+def raised_at(error: BaseException) -> str:
+    """`file:line` of the innermost line of the user's own code on the way to an error, "" where there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{short(Path(error.filename))}:{error.lineno or 0}"
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [place for place in frames if not _is_foreign(place[0])]
+    return f"{short(Path(own[-1][0]))}:{own[-1][1]}" if own else ""
+
+
+def _is_foreign(file: str) -> bool:
+    """Whether a file is Python's own or one of a library that models call."""
+    standard = file.startswith(sysconfig.get_path("stdlib")) and "-packages" not in file
+    return standard or file.startswith("<") or any(part in file for part in _FOREIGN)
 
 
 def module_path(meta: dict[str, Any]) -> str:

@@ -28,16 +28,18 @@ DTYPES: dict[str, torch.dtype] = {
     "LongStorage": torch.int64,
     "ShortStorage": torch.int16,
 }
+_BUILTINS = frozenset({"bool", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"})
 _INERT_MODULES: dict[str, frozenset[str]] = {
     "argparse": frozenset({"Namespace"}),
     "_codecs": frozenset({"encode"}),
-    "builtins": frozenset({"set", "frozenset", "complex"}),
-    "__builtin__": frozenset({"set", "frozenset", "complex"}),
+    **dict.fromkeys(("builtins", "__builtin__"), _BUILTINS),
+    "collections": frozenset({"Counter", "defaultdict"}),
     "numpy": frozenset({"dtype", "ndarray", "float64", "float32", "int64", "bool_"}),
     "numpy.core.multiarray": frozenset({"scalar", "_reconstruct"}),
     "numpy._core.multiarray": frozenset({"scalar", "_reconstruct"}),
     "pathlib": frozenset({"Path", "PosixPath", "PurePath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}),
     "pathlib._local": frozenset({"Path", "PosixPath", "PurePath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}),
+    "torch.torch_version": frozenset({"TorchVersion"}),
     "torch": frozenset({"Size", "device", *(str(dtype).removeprefix("torch.") for dtype in DTYPES.values())}),
 }
 _FOREIGN: dict[str, str] = {  # kinds of tensors that no layer has, by the name that torch.save writes

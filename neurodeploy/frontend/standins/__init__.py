@@ -1,0 +1,94 @@
+"""Stand-ins for what model files import and a deployment does not need: old SpikingJelly, timm, einops.
+
+The authors' files of Spikformer and QKFormer import `spikingjelly.clock_driven` (gone since SpikingJelly 0.0.0.0.14),
+timm and einops, and ask for CuPy. The folder `packages` holds the few names of these that they use, written for
+inference on the CPU; they are found while a model is imported and built, after everything that is installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PACKAGES = Path(__file__).resolve().parent / "packages"
+NAMES = ("einops", "spikingjelly", "timm")
+_NEURONS = ("spikingjelly.clock_driven.neuron", "spikingjelly.activation_based.neuron")
+_CLASSES = ("IFNode", "LIFNode", "ParametricLIFNode")
+
+
+class _Finder:
+    """Finds a stand-in, package by package: `clock_driven` is one where the installed SpikingJelly has none."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The stand-in of that name, None for all other modules."""
+        if name.partition(".")[0] not in NAMES:
+            return None
+        return PathFinder.find_spec(name, [str(PACKAGES.joinpath(*name.split(".")[:-1]))])
+
+
+@contextmanager
+def standins() -> Iterator[None]:
+    """Imports find the stand-ins of what is not installed; none is left in sys.modules in the end, also after an error.
+
+    Installed neurons of SpikingJelly take any `backend` meanwhile, and ignore it: it is a matter of speed on a GPU.
+    """
+    if any(finder is _Finder for finder in sys.meta_path):  # a model file that loads another one
+        yield
+        return
+    with _any_backend():
+        sys.meta_path.append(_Finder)
+        try:
+            yield
+        finally:
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _Finder]
+            _forget()
+
+
+def _forget() -> None:
+    """Take the stand-ins out of sys.modules and out of the installed packages that they stood in."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in NAMES and _is_standin(module):
+            del sys.modules[name]
+            package, _, leaf = name.rpartition(".")
+            vars(sys.modules.get(package, module)).pop(leaf, None)
+
+
+def _is_standin(module: ModuleType) -> bool:
+    return PACKAGES in Path(getattr(module, "__file__", None) or "").parents
+
+
+@contextmanager
+def _any_backend() -> Iterator[None]:
+    """Constructors of the installed neurons without their `backend`, unless there is CuPy.
+
+    SpikingJelly up to 0.0.0.0.12 asserts that CuPy is there, later ones raise, and 2.0 knows no such argument.
+    """
+    with ExitStack() as undo:
+        for name in _NEURONS if find_spec("cupy") is None else ():
+            try:
+                module = import_module(name)
+            except ImportError:
+                continue
+            for node in (*_CLASSES, *(f"MultiStep{node}" for node in _CLASSES)):
+                cls = vars(module).get(node)
+                if cls is not None and "__init__" in vars(cls):
+                    undo.callback(setattr, cls, "__init__", cls.__init__)
+                    cls.__init__ = _without_backend(cls.__init__)
+        yield
+
+
+def _without_backend(init: Callable[..., None]) -> Callable[..., None]:
+    @wraps(init)
+    def built(self: Any, *arguments: Any, backend: str = "torch", **options: Any) -> None:
+        init(self, *arguments, **options)
+
+    return built

@@ -1,0 +1,1 @@
+"""The stand-ins, laid out as the packages that they stand for."""

@@ -1,0 +1,1 @@
+"""Stand-in for SpikingJelly: `clock_driven`, which version 0.0.0.0.14 renamed."""
