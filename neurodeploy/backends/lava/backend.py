@@ -34,7 +34,7 @@ def run(
 ) -> RunResult:
     """Run images through Lava; samples stream back to back.
 
-    images: float32 [N, C, H, W] as the model takes them, shown in every step.
+    images: float32 [N, C, H, W] as the model takes them, shown in every step, or event frames [N, T, C, H, W].
     runtime: the unmodified process models in one operating-system process, or Lava's own runtime with one for each
     Lava process (small networks).
     conv: stock Conv ("shared"), stock Sparse with the same integers ("unrolled"), or what memory allows ("auto").
@@ -42,7 +42,7 @@ def run(
     progress: called with (time steps done, time steps in all).
     Raises UsageError, VerifyError, EnvironmentMissingError, LimitExceededError.
     """
-    images = check_images(images, next(p.shape for p in mapped.populations if p.kind == "source"))
+    images = check_images(images, mapped.image_shape)
     names = select_probes(probes, emit.lif_values(mapped))
     if timeout is not None and not timeout > 0:  # NaN compares with nothing
         raise UsageError(Finding("ND-B147", "timeout", "seconds, more than 0", str(timeout), "leave it out for none"))

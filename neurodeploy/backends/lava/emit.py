@@ -94,7 +94,7 @@ def write(graph: MappedGraph, folder: Path) -> None:
 
 def _plain(graph: MappedGraph, arrays: Arrays) -> dict[str, Any]:
     arrays["output_bias"] = np.asarray(graph.output_bias, np.int64)
-    encoding = graph.encoding
+    encoding, span = graph.encoding, graph.encoding.interval
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -102,7 +102,7 @@ def _plain(graph: MappedGraph, arrays: Arrays) -> dict[str, Any]:
         "profile": graph.profile,
         "steps": graph.steps,
         "depth": graph.depth,
-        "encoding": {"step": encoding.step, "lo": encoding.interval.lo, "hi": encoding.interval.hi},
+        "encoding": {"step": encoding.step, "lo": span.lo, "hi": span.hi, "events": encoding.events},
         "output": {"population": graph.output, "scale": graph.output_scale},
         "populations": [_population(p, f"p{i}", arrays) for i, p in enumerate(graph.populations)],
         "crossbars": [_crossbar(c, f"c{i}", arrays) for i, c in enumerate(graph.crossbars)],

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "neurodeploy-lava"
-VERSION = 1
+VERSION = 2
 Shape = tuple[int, ...]
 Views = tuple[tuple[str, Shape], ...]
 
@@ -76,13 +76,17 @@ class Probe:
 
 @dataclass(frozen=True)
 class Network:
-    """A mapped network; samples of `steps` time steps stream back to back."""
+    """A mapped network; samples of `steps` time steps stream back to back.
+
+    events: a sample is event frames [T, *shape], one a step, and no image that stays for T steps.
+    """
 
     name: str
     steps: int
     step: float
     lo: int
     hi: int
+    events: bool
     populations: Mapping[str, Population]
     crossbars: tuple[Crossbar, ...]
     output: str
@@ -98,13 +102,14 @@ class Network:
     def frames(self, images: NDArray[Any]) -> NDArray[np.int32]:
         """Payloads of the source, int32 [N, T, *shape].
 
-        images: [N, *shape], shown in each of the T steps, or [N, T, *shape]; floats are encoded as
+        images: [N, *shape], shown in each of the T steps, or [N, T, *shape], as events have to be; floats become
         clip(rint(x / step), lo, hi) in float32, integers are taken as they are.
         """
         shape = self.source.shape
-        static = images.shape[1:] == shape
+        static = images.shape[1:] == shape and not self.events
         if not (static or images.shape[1:] == (self.steps, *shape)) or not images.shape[0]:
-            raise NetworkError(f"images have shape {images.shape}, the network takes [N, {shape}], N at least 1")
+            wanted = ", ".join(map(str, (self.steps, *shape) if self.events else shape))
+            raise NetworkError(f"images have shape {images.shape}, the network takes [N, {wanted}], N at least 1")
         if np.issubdtype(images.dtype, np.floating):
             if not np.isfinite(images).all():
                 raise NetworkError("images hold NaN or infinity")
@@ -153,6 +158,7 @@ def _network(plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Netwo
         step=plain["encoding"]["step"],
         lo=plain["encoding"]["lo"],
         hi=plain["encoding"]["hi"],
+        events=plain["encoding"]["events"],
         populations={population.name: population for population in populations},
         crossbars=tuple(_crossbar(fields, arrays) for fields in plain["crossbars"]),
         output=plain["output"]["population"],
