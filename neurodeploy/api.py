@@ -35,7 +35,7 @@ from neurodeploy.evaluation import (
 )
 from neurodeploy.images import check_images, slices
 from neurodeploy.ir import artefact
-from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.graph import EVENTS, Graph
 from neurodeploy.ir.mapped import MappedGraph
 from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
@@ -74,20 +74,24 @@ class CompiledModel:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """[C, H, W] of one image."""
-        return self.graph.of("encode")[0].integers("shape")
+        """The shape of one sample: [C, H, W] of an image, [T, C, H, W] of event frames."""
+        return self.graph.image_shape
 
     @property
     def pixel_range(self) -> tuple[float, float]:
-        """The smallest and the largest pixel that the first layer's code can hold; what lies beyond is clipped."""
-        (encode,) = self.graph.of("encode")
+        """The smallest and the largest value that the code of the input can hold; what lies beyond is clipped."""
+        (encode,) = self.graph.encoders
         return encode.number("step") * encode.integer("lo"), encode.number("step") * encode.integer("hi")
 
     def clipped_share(self, images: object) -> float:
-        """The share of pixels beyond `pixel_range` by more than half a code. Raises UsageError for bad images."""
-        checked, half = check_images(images, self.input_shape), self.graph.of("encode")[0].number("step") / 2
-        low, high = self.pixel_range
-        return float(((checked < low - half) | (checked > high + half)).mean())
+        """The share of pixels beyond `pixel_range` by more than half a code; of event frames, of those with an event.
+
+        Raises UsageError for bad images.
+        """
+        checked, (encode,) = check_images(images, self.input_shape), self.graph.encoders
+        low, high = ((encode.integer(end) + half) * encode.number("step") for end, half in (("lo", -0.5), ("hi", 0.5)))
+        beyond = int(np.count_nonzero((checked < low) | (checked > high)))
+        return beyond / max(1, np.count_nonzero(checked) if encode.op == EVENTS else checked.size)
 
     def __repr__(self) -> str:
         graph, size = self.graph, "x".join(map(str, self.input_shape))
@@ -103,7 +107,7 @@ class CompiledModel:
         artefact.save(self.graph, path)
 
     def run(self, images: object, backend: str = "reference", probes: Probes = "none", **options: Any) -> RunResult:
-        """Run images float32 [N, C, H, W].
+        """Run images [N, C, H, W], or event frames [N, T, C, H, W], as the model takes them.
 
         backend: reference, mapped (the lowered network, step by step in NumPy), onnx or lava.
         probes: "all", "none", or names and patterns of LIFs.
@@ -162,8 +166,10 @@ def compile(
 ) -> CompiledModel:
     """Trace, quantize and prove a trained model; the model is left as it was.
 
-    model: an `nn.Module` in eval mode.  example_input: an array or tensor [1, C, H, W] as the model takes it.
-    target: a name or the path of a TOML file.  calibration: images float32 [N, C, H, W], some tens are enough.
+    model: an `nn.Module` in eval mode.  example_input: an array or tensor [1, C, H, W] as the model takes it, or event
+    frames [1, T, C, H, W] whose T is then the number of time steps.
+    target: a name or the path of a TOML file.  calibration: images [N, C, H, W] or event frames [N, T, C, H, W] of the
+    example's shape, some tens are enough.
     weight_bits: 2 to 8, or a mapping of layer patterns to bits.  progress(stage) is called as a stage begins.
     Raises UsageError (calibration, target, weight_bits), UnsupportedModelError with everything that cannot be
     deployed, DoesNotFitError where no scale keeps the target's widths, EnvironmentMissingError without torch.
@@ -339,13 +345,13 @@ def _unknown_backend(need: str, have: str) -> UsageError:
 
 
 def _image_shape(example: Any) -> tuple[int, ...]:
-    """[C, H, W] of an example [N, C, H, W]. Raises UsageError."""
+    """[C, H, W] of an example [N, C, H, W], [T, C, H, W] of event frames [N, T, C, H, W]. Raises UsageError."""
     shape = tuple(int(n) for n in getattr(example, "shape", ()))
-    if len(shape) == 4:
+    if len(shape) in (4, 5):
         return shape[1:]
-    need, have = "one image [1, C, H, W], as an array or a tensor", f"{type(example).__name__} of shape {list(shape)}"
-    mend = "event frames [N, T, C, H, W] cannot be deployed yet" if len(shape) == 5 else "pass images[:1]"
-    raise UsageError(Finding("ND-C023", "example_input", need, have, mend))
+    need = "one image [1, C, H, W], or event frames [1, T, C, H, W], as an array or a tensor"
+    have = f"{type(example).__name__} of shape {list(shape)}"
+    raise UsageError(Finding("ND-C023", "example_input", need, have, "pass images[:1]"))
 
 
 def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ CALIBRATION_IMAGES = 256
     "--calibration",
     required=True,
     type=click.Path(path_type=Path),
-    help="Images as the model takes them, .npy or .npz with `images`; some tens are enough.",
+    help="Images or event frames [N, T, C, H, W] as the model takes them, .npy or .npz; some tens are enough.",
 )
 @click.option(
     "--limit",

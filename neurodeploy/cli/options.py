@@ -16,6 +16,7 @@ from neurodeploy.errors import Finding, UsageError
 
 Function = Callable[..., Any]
 MOST_CLIPPED = 0.01  # share of pixels beyond the calibrated range that is worth a note
+EVENT_AXES = 4  # of one sample, [T, C, H, W]
 BACKENDS = ("reference", "mapped", "onnx", "lava")
 
 artefact = click.argument("artefact", type=click.Path(path_type=Path), metavar="ARTEFACT")
@@ -23,7 +24,7 @@ images = click.option(
     "--images",
     required=True,
     type=click.Path(path_type=Path),
-    help="Images as the model takes them, float32 [N, C, H, W]: a .npy file, or `images` in a .npz file.",
+    help="Images [N, C, H, W], or event frames [N, T, C, H, W], as the model takes them: .npy, or `images` in a .npz.",
 )
 limit = click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many images.")
 probes = click.option(
@@ -76,11 +77,15 @@ def load_network(output: Output, model: str, weights: Path | None) -> tuple[Any,
 def note_clipped(output: Output, deployed: Any, images: Any) -> None:
     """Say so where the images leave the range that the network was calibrated for: the commonest slip of scaling."""
     share, (low, high) = deployed.clipped_share(images), deployed.pixel_range
-    if share > MOST_CLIPPED:
-        output.note(
-            f"note: {share:.0%} of the pixels lie beyond {low:.4g}..{high:.4g}, the range of the calibration images,"
-            " and are clipped; are these images scaled and normalised as those were?"
-        )
+    if share <= MOST_CLIPPED:
+        return
+    events = len(deployed.input_shape) == EVENT_AXES
+    what = "values that are not zero" if events else "pixels"
+    done = "events binned" if events else "images scaled and normalised"
+    output.note(
+        f"note: {share:.0%} of the {what} lie beyond {low:.4g}..{high:.4g}, the range that the calibration chose,"
+        f" and are clipped; are these {done} as those were?"
+    )
 
 
 def require_folder(path: Path) -> None:

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from neurodeploy.errors import Finding, InvalidFileError
-from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.graph import EVENTS, Graph, Node
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph
 from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.types import ValueType
@@ -29,7 +29,8 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "profile": graph.profile,
         "target": graph.metadata.get("target", ""),
         "steps": graph.steps,
-        "input": list(graph.of("encode")[0].integers("shape")),
+        "input": list(graph.image_shape),
+        "input_kind": "event frames" if graph.encoders[0].op == EVENTS else "image",
         "pixel_range": _pixel_range(graph),
         "classes": known[graph.output].size,
         "output_scale": graph.output_scale,
@@ -45,8 +46,8 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
 
 
 def _pixel_range(graph: Graph) -> list[float]:
-    """The smallest and the largest pixel that the code of the first layer can hold."""
-    (encode,) = graph.of("encode")
+    """The smallest and the largest value that the code of the input can hold."""
+    (encode,) = graph.encoders
     return [encode.number("step") * encode.integer(end) for end in ("lo", "hi")]
 
 

@@ -82,7 +82,8 @@ def comparison_table(document: Document, title: str = "Comparison") -> Group:
 
 def network_table(document: Document) -> Group:
     """Size of a network, and of its lowering where the document has it."""
-    keys = ("name", "target", "profile", "steps", "input", "pixel_range", "classes", "neurons", "weights", "synapses")
+    about_input = ("input", "input_kind", "pixel_range")
+    keys = ("name", "target", "profile", "steps", *about_input, "classes", "neurons", "weights", "synapses")
     rows: list[tuple[str, object]] = [(key, document[key]) for key in keys]
     mapped = document.get("mapped", {})
     rows += [(f"mapped: {key.replace('_', ' ')}", value) for key, value in mapped.items()]
