@@ -26,6 +26,7 @@ from neurodeploy.evaluation import (
     Evaluation,
     FiringRates,
     Operations,
+    accuracy,
     check_labels,
     compare_runs,
     count_operations,
@@ -56,7 +57,6 @@ COMPARED = ("reference", "onnx", "lava")
 SLICE = 64  # samples that are compared at a time
 MEMORY = 1 << 29  # bytes that the probes of one backend may take in a slice
 PROBE_BYTES = 5  # a spike (uint8) and a membrane (int32)
-FLOAT_SLICE = 512  # samples between two reports of progress
 RATE_SAMPLES = 256  # samples over which firing rates are taken
 VERSIONS = ("neurodeploy", "numpy", "onnx", "torch", "spikingjelly")
 
@@ -191,13 +191,15 @@ def load(path: FilePath) -> CompiledModel:
     return CompiledModel(artefact.load(path))
 
 
-def load_model(spec: str, weights: FilePath | None = None) -> Any:
+def load_model(spec: str, weights: FilePath | None = None, *, ema: bool = False) -> Any:
     """The `nn.Module` of `package.module:factory` or `file.py:factory`, in eval mode, with a checkpoint's weights.
 
+    spec: the factory may be called with literals, as in `file.py:factory(T=4)`.  ema: take the moving averages of the
+    weights, which timm's checkpoints hold beside them.
     Raises UsageError for a factory that cannot be called, InvalidFileError for a checkpoint that does not fit,
     EnvironmentMissingError without torch.
     """
-    return _frontend().load_model(spec, weights)
+    return _frontend().load_model(spec, weights, ema=ema)
 
 
 def compare(
@@ -235,7 +237,7 @@ def compare(
     return joined(parts)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
     deployed: CompiledModel,
     images: object,
     labels: object,
@@ -243,21 +245,23 @@ def evaluate(
     backend: str = "onnx",
     *,
     rate_samples: int = RATE_SAMPLES,
+    float_batch: int | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Evaluation:
     """Accuracy of the integers, and with the float model the drop, the agreement and the correlation of the logits.
 
     labels: integers [N].  float_model: the `nn.Module` that was compiled.  rate_samples: of how many samples the
-    firing rates are taken; 0 for none.  progress(done, total) counts the samples of both runs.  Raises as `run` does.
+    firing rates are taken; 0 for none.  float_batch: also run the float model as its code stands, in batches of
+    so many: in QKFormer's code the samples of a batch influence one another; its published accuracies were taken so.
+    progress(done, total) counts the samples of all runs.  Raises as `run` does.
     """
     checked = check_images(images, deployed.input_shape)
     classes = types(deployed.graph)[deployed.graph.output].size
     truth = check_labels(labels, len(checked), classes)
     count, watched = len(checked), checked[:rate_samples]
-    total = count if float_model is None else 2 * count
-    if rate_samples < 0:
-        raise UsageError(Finding("ND-C024", "rate_samples", "0 or more", str(rate_samples), "0 takes no firing rates"))
+    total = count * (1 + (float_model is not None) + (float_batch is not None))
+    _check_choices(rate_samples, float_batch, float_model)
     rates, parts = FiringRates(), list[RunResult]()
     for part, chunk in slices(watched, slice_size(deployed.graph, "all")):
         parts.append(deployed.run(chunk, backend, "all", **options))
@@ -268,19 +272,26 @@ def evaluate(
         tick = _share(progress, len(watched), count - len(watched), total)
         parts.append(deployed.run(checked[len(watched) :], backend, progress=tick, **options))
     logits = np.concatenate([part.logits for part in parts])
-    real = None if float_model is None else _float_logits(float_model, checked, _share(progress, count, count, total))
+    real = None
+    if float_model is not None:
+        real = _frontend().run_float(float_model, checked, progress=_share(progress, count, count, total))
     metrics = evaluate_logits(backend, logits, truth, real)
+    if float_batch is not None:
+        tick = _share(progress, 2 * count, count, total)
+        mixed = _frontend().run_float(float_model, checked, float_batch, tick, as_written=True)
+        metrics = replace(metrics, float_batch=float_batch, float_batch_accuracy=accuracy(mixed, truth))
     seconds = sum(part.seconds for part in parts)
     return replace(metrics, firing_rate=rates.rates(), rate_samples=rates.samples, seconds=seconds)
 
 
-def _float_logits(model: Any, images: NDArray[np.float32], progress: Progress | None) -> NDArray[np.float64]:
-    parts = []
-    for part, chunk in slices(images, FLOAT_SLICE):
-        parts.append(_frontend().run_float(model, chunk))
-        if progress:
-            progress(part.stop, len(images))
-    return np.concatenate(parts)
+def _check_choices(rate_samples: int, float_batch: int | None, float_model: Any) -> None:
+    """Raise UsageError for choices that `evaluate` cannot follow."""
+    if rate_samples < 0:
+        raise UsageError(Finding("ND-C024", "rate_samples", "0 or more", str(rate_samples), "0 takes no firing rates"))
+    if float_batch is not None and (float_model is None or float_batch < 1):
+        have = f"{float_batch}{' without float_model' if float_model is None else ''}"
+        need, mend = "1 or more, and a float_model", "pass the float model, or leave float_batch out"
+        raise UsageError(Finding("ND-C025", "float_batch", need, have, mend))
 
 
 def _share(progress: Progress | None, begun: int, share: int, total: int) -> Progress | None:

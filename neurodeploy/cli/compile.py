@@ -17,6 +17,7 @@ CALIBRATION_IMAGES = 256
 @options.command("compile", "A trained PyTorch model becomes an artefact, one ONNX file.")
 @click.argument("model", metavar="MODEL")
 @options.weights
+@options.ema
 @click.option(
     "--calibration",
     required=True,
@@ -37,7 +38,8 @@ CALIBRATION_IMAGES = 256
 def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     """Compile MODEL, named package.module:factory or file.py:factory, into one ONNX file of integers.
 
-    The factory is called without arguments and gives the network; --weights loads a checkpoint into it.
+    The factory gives the network; its arguments stand in the name, 'file.py:factory(T=4, num_classes=10)', literals
+    only. --weights loads a checkpoint into it.
     """
     options.require_file(path)
     bits = parse_bits(choices["weight_bits"])
@@ -47,7 +49,7 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
 
     given = load_data(choices["calibration"]).images
     images = given[:: max(1, len(given) // choices["limit"])][: choices["limit"]]  # data is often sorted by class
-    network, idle = options.load_network(output, model, choices["weights"])
+    network, idle = options.load_network(output, model, choices["weights"], choices["ema"])
     with output.stages() as stage:
         deployed = api.compile(
             network,

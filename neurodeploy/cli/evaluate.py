@@ -16,8 +16,15 @@ from neurodeploy.cli.output import Output
 @options.images
 @click.option("--labels", type=click.Path(path_type=Path), help="Class numbers, .npy; else `labels` in the .npz file.")
 @options.limit
-@click.option("--model", help="The float model to compare with: package.module:factory or file.py:factory.")
+@click.option("--model", metavar="MODEL", help="The float model to compare with, named as for compile.")
 @options.weights
+@options.ema
+@click.option(
+    "--float-batch",
+    type=click.IntRange(min=1),
+    metavar="B",
+    help="Also run the float model as its code stands, in batches of B.",
+)
 @click.option("--backend", type=click.Choice(options.BACKENDS), default="onnx", show_default=True)
 @click.option("--rate-samples", type=click.IntRange(min=0), default=256, show_default=True, help="For firing rates.")
 def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, backend: str, **rest: Any) -> None:
@@ -30,10 +37,17 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
     data = load_data(images, limit, rest["labels"])
     labels = require_labels(data)
     options.note_clipped(output, deployed, data.images)
-    model = options.load_network(output, rest["model"], rest["weights"])[0] if rest["model"] else None
+    model = options.load_network(output, rest["model"], rest["weights"], rest["ema"])[0] if rest["model"] else None
     with output.progress(backend) as progress:
         found = api.evaluate(
-            deployed, data.images, labels, model, backend, rate_samples=rest["rate_samples"], progress=progress
+            deployed,
+            data.images,
+            labels,
+            model,
+            backend,
+            rate_samples=rest["rate_samples"],
+            float_batch=rest["float_batch"],
+            progress=progress,
         )
     document = found.as_json()
     rates = [text.rates_table(document)] if found.firing_rate else []

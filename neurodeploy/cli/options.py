@@ -31,6 +31,7 @@ probes = click.option(
     "--probes", "-p", multiple=True, help="LIF layer or pattern, can be repeated; `all`, or `none` (logits alone)."
 )
 weights = click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint; read, never executed.")
+ema = click.option("--ema", is_flag=True, help="Of --weights, the moving averages (state_dict_ema, model_ema).")
 timeout = click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for Lava.")
 
 
@@ -57,7 +58,7 @@ def chosen_probes(given: tuple[str, ...], default: str) -> Any:
     return given[0] if given in (("all",), ("none",)) else given
 
 
-def load_network(output: Output, model: str, weights: Path | None) -> tuple[Any, tuple[str, ...]]:
+def load_network(output: Output, model: str, weights: Path | None, ema: bool = False) -> tuple[Any, tuple[str, ...]]:
     """--model with --weights loaded into it, and the keys that were left out because no forward reads them."""
     from neurodeploy import api
 
@@ -68,7 +69,7 @@ def load_network(output: Output, model: str, weights: Path | None) -> tuple[Any,
     else:
         from neurodeploy.frontend import load_into
 
-        idle = load_into(network, weights)
+        idle = load_into(network, weights, ema=ema)
     if idle:
         output.note(f"{weights}: left out {len(idle)} key(s) that no forward reads: {', '.join(idle)}")
     return network, idle

@@ -4,7 +4,7 @@ Not called `evaluate`: a subpackage of that name would hide the public function 
 """
 
 from neurodeploy.evaluation.compare import Comparison, Divergence, Run, compare_runs, joined
-from neurodeploy.evaluation.metrics import Evaluation, FiringRates, check_labels, evaluate_logits
+from neurodeploy.evaluation.metrics import Evaluation, FiringRates, accuracy, check_labels, evaluate_logits
 from neurodeploy.evaluation.operations import ActivityMeter, Operations, count_operations, measured_values
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FiringRates",
     "Operations",
     "Run",
+    "accuracy",
     "check_labels",
     "compare_runs",
     "count_operations",

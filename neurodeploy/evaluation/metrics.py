@@ -22,6 +22,8 @@ class Evaluation:
 
     drop: float minus integer accuracy, in points.  drop_error: its paired standard error, in points.
     agreement: percent of samples in which both name the same class.  correlation: Pearson's r over all logits.
+    float_batch_accuracy: that of the float model as its code stands in batches of `float_batch`, where a neuron may run
+    across the samples of a batch; float_accuracy is that of each sample alone.
     firing_rate: LIF -> spikes a neuron and time step, over the first `rate_samples` samples.
     seconds: wall time of the integer run.
     """
@@ -34,6 +36,8 @@ class Evaluation:
     drop_error: float | None = None
     agreement: float | None = None
     correlation: float | None = None
+    float_batch: int | None = None
+    float_batch_accuracy: float | None = None
     firing_rate: Mapping[str, float] = field(default_factory=dict)
     rate_samples: int = 0
     seconds: float = 0.0
@@ -60,6 +64,11 @@ def check_labels(labels: object, samples: int, classes: int) -> Labels:
         have, need = f"{array.min()}..{array.max()}", f"class numbers 0..{classes - 1}"
         raise UsageError(Finding("ND-V002", "labels", need, have, "number the classes from 0, as the model does"))
     return array.astype(np.int64)
+
+
+def accuracy(logits: NDArray[Any], labels: Labels) -> float:
+    """Percent of logits [N, classes] whose largest is that of the label."""
+    return PERCENT * float((logits.argmax(axis=1) == labels).mean())
 
 
 def evaluate_logits(

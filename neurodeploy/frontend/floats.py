@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,31 +16,47 @@ from neurodeploy.frontend.neurons import looks_like_neuron
 from neurodeploy.images import Images, slices
 
 BATCH = 100
+MEMORY = 1 << 28  # bytes that the input of the widest neuron may take in a batch; a run needs a few times as many
 
 
 def run_float(
-    model: nn.Module, images: Images, batch: int = BATCH, progress: Callable[[int, int], None] | None = None
+    model: nn.Module,
+    images: Images,
+    batch: int = BATCH,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    as_written: bool = False,
 ) -> NDArray[np.float64]:
     """Logits float64 [N, classes] of the model in eval mode for images float32 [N, ...].
 
-    In batches, unless the model mixes the samples of a batch (a neuron over [T*B, ...]): then one by one, which is what
-    the deployed network computes. Training flags and membranes are restored. progress(done, total) follows each batch.
+    In batches of at most `batch` that a bounded memory holds, unless the model mixes the samples of a batch (a neuron
+    over [T*B, ...]): then one by one, which is what the deployed network computes.
+    as_written: in batches of exactly `batch` (the last one may be smaller), samples mixed where the model mixes them.
+    Training flags and membranes are restored. progress(done, total) follows each batch.
     """
     parts = []
     with torch.no_grad(), at_rest(model):
-        size = batch if _leading_axes(model, images[:1]) == _leading_axes(model, images[:2]) else 1
-        for part, chunk in slices(images, size):
+        for part, chunk in slices(images, batch if as_written else _apart(model, images, batch)):
             parts.append(_logits(model, chunk))
             if progress:
                 progress(part.stop, len(images))
     return np.concatenate(parts)
 
 
-def _leading_axes(model: nn.Module, images: Images) -> list[int]:
-    """What each neuron runs along, call by call: T, or T * B where its membrane runs from sample to sample."""
-    lengths: list[int] = []
+def _apart(model: nn.Module, images: Images, batch: int) -> int:
+    """How many samples can run at a time so that each is computed as if it were alone, and the memory holds them."""
+    one, two = _neuron_inputs(model, images[:1]), _neuron_inputs(model, images[:2])
+    if [shape[0] for shape in one] != [shape[0] for shape in two]:
+        return 1
+    widest = max((prod(shape) for shape in one), default=1) * 4
+    return min(batch, max(1, MEMORY // widest))
+
+
+def _neuron_inputs(model: nn.Module, images: Images) -> list[tuple[int, ...]]:
+    """The shape that each neuron reads, call by call: [T, ...], or [T * B, ...] where it runs from sample to sample."""
+    shapes: list[tuple[int, ...]] = []
     hooks = [
-        module.register_forward_pre_hook(lambda module, arguments: lengths.extend(x.shape[0] for x in arguments[:1]))
+        module.register_forward_pre_hook(lambda module, arguments: shapes.extend(tuple(x.shape) for x in arguments[:1]))
         for module in model.modules()
         if looks_like_neuron(module)
     ]
@@ -48,7 +65,7 @@ def _leading_axes(model: nn.Module, images: Images) -> list[int]:
     finally:
         for hook in hooks:
             hook.remove()
-    return lengths
+    return shapes
 
 
 def _logits(model: nn.Module, images: Images) -> NDArray[np.float64]:

@@ -13,13 +13,8 @@ from neurodeploy.ir.graph import Source
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in forward\b')  # helpers' frames stand there in torch 2.3 only
 _ROOT = "model"  # the name under which the tracer wraps the user's model
-_FOREIGN = (
-    "/torch/",
-    "/spikingjelly/",
-    "/timm/",
-    "/einops/",
-    "/neurodeploy/frontend/",
-)  # frames that are nobody's model
+# Parts of the paths of frames that are nobody's model.
+_FOREIGN = ("/torch/", "/spikingjelly/", "/timm/", "/einops/", "/neurodeploy/frontend/")
 
 
 def short(file: Path) -> str:

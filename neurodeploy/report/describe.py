@@ -20,7 +20,8 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
     """The document of a quantized graph.
 
     layers: in graph order, each with its op, type and source; a LIF has its number of neurons, a conv its weights and
-    the synapses that they are without sharing.  bounds: worst case and limit of every proven quantity.
+    the synapses that they are without sharing.  batch_coupled: the LIFs that run across the samples of a batch in the
+    model's code; here each sample is alone.  bounds: worst case and limit of every proven quantity.
     """
     known, held = types(graph), [bound_document(bound) for bound in bounds]
     layers = [_layer(node, known) for node in graph.nodes]
@@ -40,6 +41,7 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "synapses": sum(layer.get("synapses", 0) for layer in layers),
         "layers": layers,
         "bounds": held,
+        "batch_coupled": _coupled(graph),
         "choices": _choices(graph),
         "versions": _parsed(graph, "versions", "{}", dict),
     }
@@ -49,6 +51,14 @@ def _pixel_range(graph: Graph) -> list[float]:
     """The smallest and the largest value that the code of the input can hold."""
     (encode,) = graph.encoders
     return [encode.number("step") * encode.integer(end) for end in ("lo", "hi")]
+
+
+def _coupled(graph: Graph) -> list[str]:
+    """The LIFs whose membrane runs across the samples of a batch in the model's code."""
+    found: list[Any] = _parsed(graph, "batch_coupled", "[]", list)
+    if not all(isinstance(name, str) for name in found):
+        raise _nonsense("batch_coupled", "entries that are no names")
+    return found
 
 
 def _choices(graph: Graph) -> list[dict[str, Any]]:

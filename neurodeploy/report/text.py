@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 Document = Mapping[str, Any]
+_SHOWN = 3  # layers named in a sentence
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Group:
@@ -53,6 +54,7 @@ def evaluation_table(document: Document, title: str = "Evaluation") -> Group:
     rows = [
         ("samples", document["samples"]),
         ("float accuracy", percent(document["float_accuracy"])),
+        *_in_batches(document),
         ("integer accuracy", percent(document["integer_accuracy"])),
         ("drop", None if drop is None else f"{drop:.2f} points" + ("" if error is None else f" +- {error:.2f}")),
         ("same class", percent(document["agreement"])),
@@ -61,6 +63,12 @@ def evaluation_table(document: Document, title: str = "Evaluation") -> Group:
         ("seconds", f"{document['seconds']:.2f}"),
     ]
     return table(title, ("", "#"), rows)
+
+
+def _in_batches(document: Document) -> list[tuple[str, str | None]]:
+    """The row of the float model in batches, where it ran so."""
+    size = document.get("float_batch")
+    return [] if size is None else [(f"float, batches of {size}", percent(document["float_batch_accuracy"]))]
 
 
 def rates_table(document: Document) -> Group:
@@ -87,7 +95,20 @@ def network_table(document: Document) -> Group:
     rows: list[tuple[str, object]] = [(key, document[key]) for key in keys]
     mapped = document.get("mapped", {})
     rows += [(f"mapped: {key.replace('_', ' ')}", value) for key, value in mapped.items()]
-    return table("Network", ("", "#"), rows)
+    return table("Network", ("", "#"), rows, coupling(document))
+
+
+def coupling(document: Document) -> str:
+    """What to know where the model's code lets the samples of a batch influence one another; "" where it does not."""
+    layers = document.get("batch_coupled")
+    if not layers:
+        return ""
+    shown = ", ".join(layers[:_SHOWN]) + (", ..." if len(layers) > _SHOWN else "")
+    return (
+        f"{len(layers)} layer(s) run across the samples of a batch in the model's code ({shown}): accuracies measured "
+        "with it in batches were taken that way, published ones among them. This network computes batch size 1; "
+        "evaluate --float-batch shows the difference."
+    )
 
 
 def operations_table(document: Document) -> Group:

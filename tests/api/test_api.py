@@ -122,18 +122,39 @@ def test_float_model_of_the_evaluation(model: nd.CompiledModel, images: Any, mon
     logits[2] = -logits[2]
 
     class Frontend:
-        done = 0
-
-        @classmethod
-        def run_float(cls, network: object, chunk: Any) -> Any:
+        @staticmethod
+        def run_float(
+            network: object, given: Any, batch: int = 0, progress: Any = None, as_written: bool = False
+        ) -> Any:
             assert network == "the model"
-            cls.done += len(chunk)
-            return logits[cls.done - len(chunk) : cls.done]
+            assert len(given) == len(images)
+            assert as_written == (batch == 4)
+            if progress:
+                progress(len(given), len(given))
+            return -logits if as_written else logits
 
+    ticks: list[tuple[int, int]] = []
     monkeypatch.setattr(api, "_frontend", lambda: Frontend)
-    monkeypatch.setattr(api, "FLOAT_SLICE", 4)
     found = nd.evaluate(model, images, result.classes, "the model", "reference")
     assert (found.float_accuracy, found.drop, found.agreement) == (90.0, -10.0, 90.0)
+    assert found.float_batch_accuracy is None
+    found = nd.evaluate(
+        model,
+        images,
+        result.classes,
+        "the model",
+        "reference",
+        float_batch=4,
+        progress=lambda *tick: ticks.append(tick),
+    )
+    assert (found.float_accuracy, found.float_batch, found.float_batch_accuracy) == (90.0, 4, 10.0)
+    assert ticks[-1] == (30, 30)
+
+
+@pytest.mark.parametrize(("network", "batch"), [(None, 4), ("the model", 0)])
+def test_float_batches_need_a_model_and_a_size(model: nd.CompiledModel, images: Any, network: Any, batch: int) -> None:
+    with pytest.raises(UsageError, match="ND-C025"):
+        nd.evaluate(model, images, np.zeros(len(images), int), network, float_batch=batch)
 
 
 def without_calibration(calibration: object) -> None:
