@@ -3,6 +3,7 @@
 #   make test    everything; parts: test-fast, test-lava, test-slow, test-py310
 #   make lint    ruff, mypy, import contracts, sizes
 #   make bench   time the backends on the shipped checkpoints
+#   make published   computed parameters and operations beside the papers', into docs/models.md
 
 # The first Python that works, looked for only while there is no .venv and nobody names one.
 PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do python$$v -c 'import ensurepip' 2>/dev/null && echo python$$v && break; done)
@@ -18,7 +19,7 @@ export NEURODEPLOY_LAVA_PYTHON ?= $(CURDIR)/$(LAVA)/bin/python
 PYTEST := $(BIN)/python -m pytest
 OR_EMPTY := || [ $$? -eq 5 ]
 
-.PHONY: setup demo test test-fast test-lava test-slow test-py310 lint format bench clean
+.PHONY: setup demo test test-fast test-lava test-slow test-py310 lint format bench published clean
 
 setup: $(VENV)/.ready $(LAVA)/.ready
 
@@ -69,6 +70,9 @@ format: $(VENV)/.ready
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
+
+published: $(VENV)/.ready
+	$(BIN)/python benchmarks/published.py
 
 clean:
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis out
