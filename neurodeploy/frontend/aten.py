@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite, prod
 from typing import Any
 
@@ -11,60 +11,10 @@ import numpy as np
 import torch
 
 from neurodeploy.frontend.axes import Value, common, permuted, repeated, reshaped
-from neurodeploy.frontend.builder import Builder
-from neurodeploy.frontend.neurons import Neuron
-from neurodeploy.ir.graph import Source, Tensor, tensor
+from neurodeploy.frontend.call import Call, Handler, called
+from neurodeploy.frontend.parts import PARTS, element
+from neurodeploy.ir.graph import Tensor, tensor
 from neurodeploy.ir.infer import IllegalNode, require
-
-
-@dataclass(frozen=True)
-class Call:
-    """One ATen call: arguments by the names of its schema, traced tensors as Value, constants as torch tensors.
-
-    shape: of the result.  steps: T, or None as long as no time axis was seen.  neurons: by path.
-    """
-
-    arguments: Mapping[str, Any]
-    shape: tuple[int, ...]
-    steps: int
-    neurons: Mapping[str, Neuron]
-    build: Builder
-    source: Source
-
-    def value(self, name: str) -> Value:
-        """A traced argument. Raises IllegalNode where it is a constant."""
-        argument = self.arguments[name]
-        require(isinstance(argument, Value), f"{name} computed from the image", "a constant of the model")
-        return argument  # type: ignore[no-any-return]
-
-    def flag(self, name: str) -> Any:
-        """A plain argument, None where the overload has none of that name."""
-        return self.arguments.get(name)
-
-    def ints(self, name: str, rank: int) -> tuple[int, ...]:
-        """An argument of one integer an axis; one integer stands for all."""
-        given = self.arguments[name]
-        listed = tuple(given) if isinstance(given, (list, tuple)) else (given,)
-        return tuple(int(n) for n in (listed * rank if len(listed) == 1 else listed))
-
-    def array(self, name: str) -> Tensor:
-        """A constant argument as an array. Raises IllegalNode where it is computed or not finite."""
-        constant = self.arguments[name]
-        require(isinstance(constant, torch.Tensor), f"{name} a parameter or buffer", "a computed tensor")
-        values = to_array(constant)
-        require(bool(np.isfinite(values).all()), f"a finite {name}", "NaN or infinity")
-        return values
-
-    def like(self, value: Value, name: str) -> Value:
-        """The result, its axes read as those of `value`."""
-        return replace(value, name=name, shape=self.shape)
-
-
-def to_array(constant: torch.Tensor) -> Tensor:
-    """A parameter as a read-only array: float64 stays, every other float becomes float32."""
-    data = constant.detach().cpu()
-    wide = data if data.dtype in (torch.float32, torch.float64) else data.float()
-    return tensor(wide.numpy(), wide.numpy().dtype)
 
 
 def _leading(call: Call, name: str) -> Value:
@@ -217,6 +167,21 @@ def _add(call: Call) -> Value:
     return call.like(a, call.build.add(a.name, b.name, call.source))
 
 
+def _rsub(call: Call) -> Value:
+    return _one_minus(call, call.arguments["self"], call.arguments["other"])
+
+
+def _sub(call: Call) -> Value:
+    return _one_minus(call, call.arguments["other"], call.arguments["self"])
+
+
+def _one_minus(call: Call, x: Any, whole: Any) -> Value:
+    plain = not isinstance(whole, Value) and call.flag("alpha") in (None, 1)
+    if not (plain and isinstance(x, Value) and _number(whole) == 1):
+        raise IllegalNode("a sum, or 1 - x", "another difference")
+    return replace(x, name=call.build.complement(x.name, call.source))
+
+
 def _mul(call: Call) -> Value:
     a, b = call.arguments["self"], call.arguments["other"]
     if isinstance(a, Value) and isinstance(b, Value):
@@ -295,40 +260,30 @@ def _average_pool(call: Call) -> Value:
     return _reduced(call, "reduce_mean", x, spatial, keepdim=True)
 
 
-def _element(call: Call) -> Value:
-    if call.arguments["index"] != 0:
-        raise IllegalNode("the first result of an op", f"result {call.arguments['index']}")
-    return call.value("self")
-
-
-Handler = Callable[[Call], Value]
-
-
-def _named(handler: Handler, *names: str) -> dict[str, Handler]:
-    return dict.fromkeys(names, handler)
-
-
 HANDLERS: Mapping[str, Handler] = {
-    **_named(_alias, "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout"),
-    **_named(_alias, "lift_fresh", "lift_fresh_copy", "to", "_to_copy", "positive"),
-    **_named(_reshape, "_reshape_alias", "_unsafe_view", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze"),
-    **_named(_reshape, "view", "view_as", "reshape_as"),
-    **_named(_permute, "permute"),
-    **_named(_transpose, "transpose", "t"),
-    **_named(_repeat, "repeat", "expand", "expand_as", "tile"),
-    **_named(_conv, "conv1d", "conv2d"),
-    **_named(_linear, "linear"),
-    **_named(_batch_norm, "batch_norm", "_native_batch_norm_legit_no_training"),
-    **_named(_max_pool, "max_pool1d", "max_pool2d", "max_pool2d_with_indices"),
-    **_named(_add, "add"),
-    **_named(_mul, "mul"),
-    **_named(_div, "div"),
-    **_named(_matmul, "matmul", "bmm"),
-    **_named(_sum, "sum"),
-    **_named(_mean, "mean"),
-    **_named(_average_pool, "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
+    **called(_alias, "alias", "clone", "contiguous", "detach", "dropout", "feature_dropout"),
+    **called(_alias, "lift_fresh", "lift_fresh_copy", "to", "_to_copy", "positive"),
+    **called(_reshape, "_reshape_alias", "_unsafe_view", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze"),
+    **called(_reshape, "view", "view_as", "reshape_as"),
+    **called(_permute, "permute"),
+    **called(_transpose, "transpose", "t"),
+    **called(_repeat, "repeat", "expand", "expand_as", "tile"),
+    **called(_conv, "conv1d", "conv2d"),
+    **called(_linear, "linear"),
+    **called(_batch_norm, "batch_norm", "_native_batch_norm_legit_no_training"),
+    **called(_max_pool, "max_pool1d", "max_pool2d", "max_pool2d_with_indices"),
+    **called(_add, "add"),
+    **called(_mul, "mul"),
+    **called(_div, "div"),
+    **called(_matmul, "matmul", "bmm"),
+    **called(_sum, "sum"),
+    **called(_mean, "mean"),
+    **called(_average_pool, "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
+    **called(_rsub, "rsub"),
+    **called(_sub, "sub"),
+    **PARTS,
     "neuron": _neuron,
-    "getitem": _element,
+    "getitem": element,
 }  # fmt: skip
 _SHARING = (_alias, _reshape, _permute, _transpose, _repeat)  # their results may share memory with what they read
-VIEWS = frozenset(name for name, handler in HANDLERS.items() if handler in _SHARING)
+VIEWS = frozenset(name for name, handler in HANDLERS.items() if handler in _SHARING) | PARTS.keys()

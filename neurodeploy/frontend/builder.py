@@ -1,7 +1,8 @@
 """Builds canonical graphs: every method makes a node in normal form, so that no later pass has to clean up.
 
 Normal form: views (reshape, permute) stand after the element-wise ops that read them, chains of views are one or two
-nodes, reduces read no permute, and the mean over time comes last, for a linear map commutes with it.
+nodes, reduces read no permute, slices stand before the views that they read, and the mean over time comes last, for a
+linear map commutes with it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.types import ValueType
 
 VIEWS = ("reshape", "permute")
-LINEAR = frozenset({"add", "batchnorm", "conv", "permute", "reduce_mean", "reduce_sum", "reshape", "scale"})
+LINEAR = frozenset({"add", "batchnorm", "conv", "permute", "reduce_mean", "reduce_sum", "reshape", "scale", "slice"})
 
 
 class Builder:
@@ -60,6 +61,8 @@ class Builder:
             return self.reshape(inputs[0], attributes["shape"], source)
         if op == "permute":
             return self.permute(inputs[0], attributes["axes"], source)
+        if op == "slice":
+            return self.slice(inputs[0], attributes["axis"], attributes["start"], attributes["stop"], source)
         if op in ("reduce_sum", "reduce_mean"):
             return self.reduce(op, inputs[0], attributes["axes"], bool(attributes["keepdims"]), source)
         if op == "batchnorm":
@@ -109,6 +112,25 @@ class Builder:
             return self.reshape(self.permute(y, order, inner.source), tuple(shape[axis] for axis in axes), source)
         return None
 
+    def slice(self, x: str, axis: int, start: int, stop: int, source: Source) -> str:
+        """x[start:stop] along an axis; a chain of slices is one an axis, the lowest axis first."""
+        node, shape = self.nodes[x], self.shapes[x]
+        if (start, stop) == (0, shape[axis]):
+            return x
+        if node.op == "slice" and node.integer("axis") == axis:
+            first = node.integer("start")
+            return self.slice(node.inputs[0], axis, first + start, first + stop, source)
+        if node.op == "slice" and node.integer("axis") > axis:
+            return self.view(node, self.slice(node.inputs[0], axis, start, stop, source))
+        if node.op == "permute":
+            return self.view(node, self.slice(node.inputs[0], node.integers("axes")[axis], start, stop, source))
+        if node.op == "reshape":
+            before = views.cut(self.shapes[node.inputs[0]], shape, axis, start, stop)
+            if before:
+                part = self.slice(node.inputs[0], *before, source)
+                return self.reshape(part, (*shape[:axis], stop - start, *shape[axis + 1 :]), node.source)
+        return self._viewed("slice", x, {"axis": axis, "start": start, "stop": stop}, source)
+
     def _viewed(self, op: str, x: str, attributes: Mapping[str, Any], source: Source) -> str:
         key = (op, x, *attributes.values())
         if key not in self._views:
@@ -121,6 +143,11 @@ class Builder:
         if node.op in VIEWS:
             return self.view(node, self.elementwise(op, node.inputs[0], attributes, source))
         return self.make(op, (x,), attributes, source)
+
+    def complement(self, x: str, source: Source) -> str:
+        """1 - x, in front of the views that it reads; twice is x."""
+        node = self.nodes[x]
+        return node.inputs[0] if node.op == "complement" else self.elementwise("complement", x, {}, source)
 
     def scale(self, x: str, factor: float, source: Source) -> str:
         """factor times x; a chain of scales is one, and a factor of one is none."""

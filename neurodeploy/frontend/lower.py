@@ -11,9 +11,10 @@ import torch
 from torch import fx
 
 from neurodeploy.errors import Finding
-from neurodeploy.frontend.aten import HANDLERS, VIEWS, Call
+from neurodeploy.frontend.aten import HANDLERS, VIEWS
 from neurodeploy.frontend.axes import Value
 from neurodeploy.frontend.builder import Builder
+from neurodeploy.frontend.call import Call, Values
 from neurodeploy.frontend.export import Exported
 from neurodeploy.frontend.neurons import Neuron, Reading
 from neurodeploy.frontend.places import source_of
@@ -41,8 +42,9 @@ class Lowering:
         self.neurons: dict[str, Neuron] = {p: r.neuron or Neuron(0.0, 1.0, False) for p, r in readings.items()}
         self.build = Builder()
         self.findings: list[Finding] = []
-        self._values: dict[fx.Node, Value | torch.Tensor | None] = {}
+        self._values: dict[fx.Node, Values | torch.Tensor | None] = {}
         self.calls: Counter[str] = Counter()
+        self.averaged = False  # whether the mean over time is not forward's own
 
     def run(self) -> str | None:
         """Lower everything; the name of the output value, or None where findings stand in the way."""
@@ -60,7 +62,7 @@ class Lowering:
         op, frame = ("events", shape[2:]) if event else ("input", shape[1:])
         return Value(self.build.make(op, (), {"shape": frame}, Source("input")), shape, 1 if event else None, 0)
 
-    def _lowered(self, node: fx.Node) -> Value | torch.Tensor | None:
+    def _lowered(self, node: fx.Node) -> Values | torch.Tensor | None:
         name, source = op_name(node), source_of(node.meta)
         in_place = name.endswith("_") and _may_be_written(node)
         handler = HANDLERS.get(name.rstrip("_") if in_place else name)
@@ -80,7 +82,7 @@ class Lowering:
             return None
         if in_place:  # whoever reads the written tensor from now on reads the result
             self._values[node.all_input_nodes[0]] = value
-        return self._timed(node, value)
+        return value if isinstance(value, tuple) else self._timed(node, value)
 
     def _timed(self, node: fx.Node, value: Value) -> Value | None:
         """Learn T from the first value that has a time axis of more than one step."""
@@ -113,14 +115,21 @@ class Lowering:
         self.findings.append(Finding(code, layer, f"{op}: {need}", have, _MENDS.get(op, _MEND), str(source)))
 
     def _output(self) -> Value | None:
+        """The value that stands for the logits, averaged over time here where forward left that to its caller."""
         outputs = self.exported.outputs
-        need, have = "one output: the logits [B, classes], the mean over time", _returned(self.exported)
+        need, have = (
+            "one output: the logits [B, classes], or those of each step, [T, B, classes]",
+            _returned(self.exported),
+        )
         value = None if have else self._values.get(outputs[0])
         if isinstance(value, Value):
-            node = self.build.nodes[value.name]
-            if node.op == "time_mean" and len(value.step_shape) == 1 and value.batch == 0:
+            averaged = self.build.nodes[value.name].op == "time_mean"
+            if averaged and len(value.step_shape) == 1 and value.batch == 0:
                 return value
-            have = f"shape {value.shape}, {'averaged' if node.op == 'time_mean' else 'not averaged'} over time"
+            if len(value.step_shape) == 1 and (value.time, value.batch) == (0, 1):
+                self.averaged = True
+                return Value(self.build.time_mean(value.name, Source()), value.shape[1:], None, 0)
+            have = f"shape {value.shape}, {'averaged' if averaged else 'not averaged'} over time"
         elif not have and self.findings:
             return None  # the reason is there already
         mend = "let forward return head(x).mean(0) or head(x.mean(0)) alone"
@@ -140,6 +149,8 @@ def _may_be_written(node: fx.Node) -> bool:
     """Whether nothing else shares the memory that an in-place op writes into: no view of it, nor it a view."""
     written = node.args[0] if node.args else None
     if not isinstance(written, fx.Node) or written.op != "call_function" or op_name(written) in VIEWS:
+        return False
+    if op_name(written) == "getitem" and op_name(written.args[0]) in VIEWS:  # type: ignore[arg-type]
         return False
     return not any(op_name(user) in VIEWS for user in written.users if user is not node)
 

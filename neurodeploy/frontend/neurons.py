@@ -29,6 +29,7 @@ BASES = frozenset({"BaseNode", "SimpleBaseNode", "NonSpikingBaseNode", "SpikingN
 METHODS = ("neuronal_charge", "neuronal_fire", "neuronal_reset")
 HARMLESS = frozenset({"__init__", "__repr__", "__setstate__", "extra_repr", "supported_backends"})
 _LOWEST = -700.0  # of a learned w: exp(-w) is no float64 beyond
+_SINGLE = "where forward is one time step, pass steps=T; else set step_mode='m' and give it the sequence [T, N, ...]"
 STATELESS = ("Dropout", "DropConnect")  # SpikingJelly's keep a mask, in training only
 
 
@@ -66,12 +67,22 @@ def looks_like_neuron(module: nn.Module) -> bool:
     return foreign and not any(True for _ in module.children())
 
 
-def read(path: str, module: nn.Module, parent: nn.Module) -> Reading:
-    """Read a module that looks like a neuron; the findings name everything that cannot be deployed."""
-    source = place_of(path, parent)
-    findings = tuple(
-        Finding("ND-F001", path, need, have, mend, source) for need, have, mend in _problems(module, _known(module))
-    )
+def takes_single_steps(module: nn.Module) -> bool:
+    """Whether a neuron takes one step [N, ...] a call: SpikingJelly's step_mode "s", the only one of older classes."""
+    multi = any(cls.__name__.startswith("MultiStep") for cls in type(module).__mro__)
+    return not multi and getattr(module, "step_mode", "s") != "m"
+
+
+def read(path: str, module: nn.Module, parent: nn.Module, single: bool = False) -> Reading:
+    """Read a module that looks like a neuron; the findings name everything that cannot be deployed.
+
+    single: whether the model is run step by step, so that its neurons may take single steps.
+    """
+    source, known = place_of(path, parent), _known(module)
+    problems = [*_problems(module, known)]
+    if known and not single and takes_single_steps(module):
+        problems.append(("a multi-step neuron", "step_mode 's'", _SINGLE))
+    findings = tuple(Finding("ND-F001", path, need, have, mend, source) for need, have, mend in problems)
     return Reading(path, None if findings else _neuron(module), findings)
 
 
@@ -93,7 +104,7 @@ def _problems(module: nn.Module, known: type | None) -> Iterator[tuple[str, str,
     if changed:
         mend = f"use {known.__name__} itself: the lowering of its equation would not be that of the subclass"
         yield (f"{known.__name__} as SpikingJelly defines it", f"{name} with its own {', '.join(changed)}", mend)
-    yield from _mode_problems(module, known)
+    yield from _mode_problems(module)
     yield from _potential_problems(module)
     yield from _decay_problems(module, KINDS[known.__name__])
 
@@ -107,10 +118,7 @@ def _changed(module: nn.Module, known: type) -> Iterator[str]:
     yield from (kind for kind in ("_forward_hooks", "_forward_pre_hooks") if getattr(module, kind, None))
 
 
-def _mode_problems(module: nn.Module, known: type) -> Iterator[tuple[str, str, str]]:
-    if not known.__name__.startswith("MultiStep") and getattr(module, "step_mode", "s") != "m":
-        mend = "set step_mode='m' and give the neuron the whole sequence [T, N, ...]"
-        yield ("a multi-step neuron", "step_mode 's'", mend)
+def _mode_problems(module: nn.Module) -> Iterator[tuple[str, str, str]]:
     if getattr(module, "store_v_seq", False):
         yield ("store_v_seq off", "store_v_seq True", "set store_v_seq=False; probes give the membrane")
     if not getattr(getattr(module, "surrogate_function", None), "spiking", True):

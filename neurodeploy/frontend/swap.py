@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from neurodeploy.frontend.neurons import Reading, looks_like_neuron, read
+from neurodeploy.frontend.timeloop import TimeLoop
 
 _fake = getattr(torch.library, "register_fake", None) or torch.library.impl_abstract  # torch < 2.4
 OP = "neurodeploy::neuron"
@@ -31,16 +32,22 @@ _fake(OP)(_shape_only)
 
 
 class Shim(nn.Module):
-    """Stands where a neuron stood; reads of attributes go to the neuron, resets do not."""
+    """Stands where a neuron stood; reads of attributes go to the neuron, resets do not.
 
-    def __init__(self, path: str, original: nn.Module) -> None:
+    steps: T where the neuron takes single steps, for it gets them all at once, [T*N, ...]; else None.
+    """
+
+    def __init__(self, path: str, original: nn.Module, steps: int | None) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.steps = path, steps
         self.original = (original,)  # in a tuple, so that it is no submodule
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The op that the tracer records, shape [T, ...] as its input."""
-        return torch.ops.neurodeploy.neuron(x, self.path)  # type: ignore[no-any-return]
+        """The op that the tracer records, on [T, ...], and of the shape of its input."""
+        if self.steps is None:
+            return torch.ops.neurodeploy.neuron(x, self.path)  # type: ignore[no-any-return]
+        spikes: torch.Tensor = torch.ops.neurodeploy.neuron(torch.unflatten(x, 0, (self.steps, -1)), self.path)
+        return spikes.flatten(0, 1)
 
     def reset(self) -> None:
         """Nothing: the state of the caller's neuron is not the tracer's to touch."""
@@ -70,14 +77,14 @@ class Bounded(TorchFunctionMode):
 class Root(nn.Module):
     """The exported module, so that the user's model has a path even where it is one layer."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, loop: TimeLoop | None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.loop = model, loop
 
     def forward(self, x: torch.Tensor) -> Any:
-        """The user's forward."""
+        """The user's forward, for all time steps."""
         with Bounded():
-            return self.model(x)
+            return self.model(x) if self.loop is None else self.loop.traced(self.model, x)
 
 
 def _places(model: nn.Module) -> list[tuple[str, nn.Module, str]]:
@@ -98,29 +105,30 @@ def _places(model: nn.Module) -> list[tuple[str, nn.Module, str]]:
     return found
 
 
-def read_neurons(model: nn.Module) -> dict[str, Reading]:
-    """Every neuron of a model, by the first path that it stands at."""
+def read_neurons(model: nn.Module, single: bool = False) -> dict[str, Reading]:
+    """Every neuron of a model, by the first path that it stands at; single: the model is run step by step."""
     readings: dict[int, Reading] = {}
     for path, parent, name in _places(model):
         child = parent._modules[name]
         if child is not None and id(child) not in readings:
-            readings[id(child)] = read(path, child, parent)
+            readings[id(child)] = read(path, child, parent, single)
     return {reading.path: reading for reading in readings.values()}
 
 
 @contextmanager
-def swapped(model: nn.Module) -> Iterator[Root]:
+def swapped(model: nn.Module, loop: TimeLoop | None = None) -> Iterator[Root]:
     """The model with Shims for neurons, in eval mode, wrapped; restored at the end, also after an error."""
     undo: list[Callable[[], None]] = []
     shims: dict[int, Shim] = {}
+    steps = loop.steps if loop and loop.single else None
     flags = [(module, module.training) for module in model.modules()]
     try:
         for path, parent, name in _places(model):
             original = parent._modules[name]
             if original is not None and not isinstance(original, Shim):  # a block used twice is met twice
                 undo.append(_restore(parent, name, original))
-                parent._modules[name] = shims.setdefault(id(original), Shim(path, original))
-        yield Root(model).eval()
+                parent._modules[name] = shims.setdefault(id(original), Shim(path, original, steps))
+        yield Root(model, loop).eval()
     finally:
         for restore in reversed(undo):
             restore()

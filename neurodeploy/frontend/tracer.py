@@ -18,31 +18,39 @@ from neurodeploy.frontend.naming import named
 from neurodeploy.frontend.neurons import looks_like_neuron
 from neurodeploy.frontend.sound import require_sound
 from neurodeploy.frontend.swap import read_neurons, swapped
+from neurodeploy.frontend.timeloop import time_loop
 from neurodeploy.ir.graph import Graph, Stage, topological
 from neurodeploy.ir.passes import remove_dead, run_passes
 
 PARAMETERS = "parameters"  # metadata: JSON of how many the model has, and how many of them its output needs
 COUPLED = "batch_coupled"  # metadata: JSON list of the LIFs that run across the samples of a batch in the model's code
+TIME_LOOP = "time_loop"  # metadata: how a model that makes no time steps itself takes them
+READ_OUT = "read_out"  # metadata: how the logits come about, where forward leaves that to its caller
 _SHOWN = 4  # module names in a message
 _IMAGE, _EVENTS = 4, 5  # ranks of [N, C, H, W] and [N, T, C, H, W]
 
 
-def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: str | None = None) -> Graph:
+def trace(
+    model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: str | None = None, steps: int | None = None
+) -> Graph:
     """Trace a model in eval mode into a graph of stage TRACED, verified, names and sources from the user's code.
 
     example_input: [N, C, H, W], or events [N, T, C, H, W]; only the shape of the first sample counts.
     name: of the graph; the class of the model by default.
+    steps: T, for a model that makes no time steps itself: it takes [T, N, C, H, W], or one step at a time.
+    Logits of each step, [T, N, classes], are averaged over T.
     The model is left as it was: weights, modules, training flags and membranes.
-    Raises UsageError for what is no module or an example of another shape, UnsupportedModelError with all findings for
-    the rest.
+    Raises UsageError for what is no module, an example of another shape or a wrong number of steps,
+    UnsupportedModelError with all findings for the rest.
     """
     model = _module(model)
     require_sound(model)
     example = _example(model, example_input)
-    readings = read_neurons(model)
+    loop = time_loop(model, steps, tuple(example.shape))
+    readings = read_neurons(model, single=loop is not None and loop.single)
     findings = [*_training(model), *_root(model)]
     try:
-        with swapped(model) as root:
+        with swapped(model, loop) as root:
             exported = export(root, example)
     except UnsupportedModelError as error:
         findings += (finding for reading in readings.values() for finding in reading.findings)
@@ -56,8 +64,10 @@ def trace(model: nn.Module, example_input: NDArray[Any] | torch.Tensor, name: st
     nodes = topological(ordered(lowering.build))
     counts = {"model": sum(p.numel() for p in model.parameters()), "needed": exported.parameters}
     facts = {COUPLED: json.dumps(lowering.build.coupled), PARAMETERS: json.dumps(counts)}
-    steps = lowering.steps or 1
-    graph = Graph(name or type(model).__name__, Stage.TRACED, steps, nodes, output, metadata=facts)
+    facts |= {TIME_LOOP: loop.kind} if loop else {}
+    returned = "[N, classes] of each step" if loop and loop.single else "[T, N, classes]"
+    facts |= {READ_OUT: f"mean over T of the model's {returned}"} if lowering.averaged else {}
+    graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output, metadata=facts)
     return run_passes(graph, (remove_dead, partial(named, model=model)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 Groups = list[tuple[int, ...]]
 
 
@@ -31,3 +33,15 @@ def split_first(
     """
     parts = tuple(part for axis in range(len(permute)) for part in split[permute.index(axis)])
     return parts, tuple(parts.index(part) for part in after)
+
+
+def cut(
+    before: tuple[int, ...], after: tuple[int, ...], axis: int, start: int, stop: int
+) -> tuple[int, int, int] | None:
+    """A slice behind a reshape as one in front of it: axis, start and stop in `before`; None if it is none there."""
+    outer, inner = prod(after[:axis]), prod(after[axis + 1 :])
+    for place, size in enumerate(before):
+        unit = prod(before[place + 1 :])
+        if size > 1 and prod(before[:place]) == outer and not (start * inner % unit or stop * inner % unit):
+            return place, start * inner // unit, stop * inner // unit
+    return None

@@ -42,9 +42,46 @@ def chains(draw: st.DrawFn) -> list[tuple[str, Any]]:
     return steps
 
 
+@st.composite
+def parts(draw: st.DrawFn) -> list[tuple[str, Any]]:
+    """Slices among views and element-wise ops, on a value of 2x3x4."""
+    steps: list[tuple[str, Any]] = []
+    shape: tuple[int, ...] = (2, 3, 4)
+    for _ in range(draw(st.integers(1, 8))):
+        kind = draw(st.sampled_from(["reshape", "permute", "slice", "slice", "neuron", "complement"]))
+        argument: Any = None
+        if kind == "reshape":
+            argument = shape = draw(factors(int(np.prod(shape))))
+        if kind == "permute":
+            argument = tuple(draw(st.permutations(range(len(shape)))))
+            shape = tuple(shape[axis] for axis in argument)
+        if kind == "slice":
+            axis = draw(st.integers(0, len(shape) - 1))
+            start = draw(st.integers(0, shape[axis] - 1))
+            argument = (axis, start, draw(st.integers(start + 1, shape[axis])))
+            shape = (*shape[:axis], argument[2] - start, *shape[axis + 1 :])
+        steps.append((kind, argument))
+    return steps
+
+
+@st.composite
+def factors(draw: st.DrawFn, size: int) -> tuple[int, ...]:
+    """A shape of `size` elements."""
+    found = [1]
+    for prime in (2, 2, 2, 2, 3):
+        if size % prime == 0:
+            size //= prime
+            found = [*found[:-1], found[-1] * prime] if draw(st.booleans()) else [*found, prime]
+    return tuple(found)
+
+
 def applied(build: Builder, x: str, kind: str, argument: Any) -> str:
     if kind in VIEWS:
         return getattr(build, kind)(x, argument, HERE)
+    if kind == "slice":
+        return build.slice(x, *argument, HERE)
+    if kind == "complement":
+        return build.complement(x, HERE)
     if kind == "neuron":
         return build.elementwise("neuron", x, NEURON, HERE)
     if kind == "scale":
@@ -59,8 +96,11 @@ def plainly(x: torch.Tensor, kind: str, argument: Any) -> torch.Tensor:
         return x.reshape(len(x), *argument)
     if kind == "permute":
         return x.permute(0, *(axis + 1 for axis in argument))
-    if kind == "scale":
-        return x * 1.5
+    if kind == "slice":
+        axis, start, stop = argument
+        return x.narrow(axis + 1, start, stop - start)
+    if kind in ("scale", "complement"):
+        return x * 1.5 if kind == "scale" else 1 - x
     if kind != "neuron":
         return x + (x * 0.25 if kind == "add" else x)
     v, spikes = torch.zeros_like(x[0]), []
@@ -86,6 +126,35 @@ def test_chains_compute_the_same(chain: list[tuple[str, Any]], seed: int) -> Non
         read = [graph.by_name[i].op for i in node.inputs]
         assert node.op not in ("neuron", "scale") or not set(read) & set(VIEWS)
         assert (node.op, *read) not in (("reshape", "reshape"), ("permute", "permute"))
+
+
+@given(parts(), st.integers(0, 2**32 - 1))
+@settings(max_examples=150)
+def test_parts_compute_the_same(chain: list[tuple[str, Any]], seed: int) -> None:
+    frames = torch.tensor(np.random.default_rng(seed).integers(-8, 24, (2, 2, 3, 4)) / 4)
+    build = Builder()
+    name, wanted = build.make("input", (), {"shape": (2, 3, 4)}, HERE), frames
+    for kind, argument in chain:
+        name, wanted = applied(build, name, kind, argument), plainly(wanted, kind, argument)
+    graph = finished(build, name)
+    assert types(graph)[name].shape == tuple(wanted.shape[1:])
+    assert torch.equal(interpret(graph, frames)[name], wanted)
+    for node in graph.of("slice"):
+        before = graph.by_name[node.inputs[0]]
+        assert before.op != "permute"
+        assert before.op != "slice" or before.integer("axis") < node.integer("axis")
+
+
+def test_equal_parts_have_equal_text() -> None:
+    """q of a fused q, k, v, cut before and after the heads are split: one slice of the channels."""
+    build = Builder()
+    x = build.make("input", (), {"shape": (12, 5)}, HERE)
+    first = build.reshape(build.slice(x, 0, 4, 8, HERE), (2, 2, 5), HERE)
+    heads = build.reshape(x, (3, 2, 2, 5), HERE)
+    assert build.reshape(build.slice(heads, 0, 1, 2, HERE), (2, 2, 5), HERE) == first
+    assert build.slice(build.reshape(heads, (6, 2, 5), HERE), 0, 2, 4, HERE) == first
+    (cut,) = (node for node in build.nodes.values() if node.op == "slice")
+    assert (cut.inputs, cut.attributes) == ((x,), {"axis": 0, "start": 4, "stop": 8})
 
 
 @given(
