@@ -15,8 +15,8 @@ Runs with Python 3.10 and lava-nc 0.10.0; neurodeploy is not needed.
     python run.py --input images.npy --output out.npz --probes all  # with all spikes and membranes
     python run.py --input images.npy --runtime multiprocess         # Lava's own runtime, for small networks
 
-`images.npy`: floats [N, {shape}] as the trained model takes them, encoded here as
-clip(rint(x / {step}), {lo}, {hi}); or integers in that range{also}.
+`images.npy`: {what} [N, {shape}] as the trained model takes them, encoded here as
+clip(rint(x / {step}), {lo}, {hi}){also}.
 `out.npz`: `logits` int64 [N, classes] (times {scale} they approximate the trained model's), `spikes/<lif>` uint8 and
 `membrane/<lif>` int32, both [N, {steps}, ...], the membrane after the reset of neurons that fired.
 
@@ -39,11 +39,12 @@ where memory allows; `--conv shared` keeps stock Conv.
 def readme(graph: MappedGraph) -> str:
     """How to run the folder of a graph, and what is in it."""
     shape = ", ".join(map(str, graph.image_shape))
-    kinds = Counter(p.kind for p in graph.populations)
+    kinds, events = Counter(p.kind for p in graph.populations), graph.encoding.events
     return TEMPLATE.format(
         name=graph.name,
         shape=shape,
-        also="" if graph.encoding.events else f"; or [N, {graph.steps}, {shape}] with a time axis",
+        what="event frames" if events else "floats",
+        also="" if events else f"; or integers in that range; or [N, {graph.steps}, {shape}] with a time axis",
         step=graph.encoding.step,
         lo=graph.encoding.interval.lo,
         hi=graph.encoding.interval.hi,

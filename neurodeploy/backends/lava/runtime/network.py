@@ -102,15 +102,15 @@ class Network:
     def frames(self, images: NDArray[Any]) -> NDArray[np.int32]:
         """Payloads of the source, int32 [N, T, *shape].
 
-        images: [N, *shape], shown in each of the T steps, or [N, T, *shape], as events have to be; floats become
-        clip(rint(x / step), lo, hi) in float32, integers are taken as they are.
+        images: [N, *shape], shown in each of the T steps, or [N, T, *shape], as events have to be; they become
+        clip(rint(x / step), lo, hi) in float32. Integers that are no event counts are codes, taken as they are.
         """
         shape = self.source.shape
         static = images.shape[1:] == shape and not self.events
         if not (static or images.shape[1:] == (self.steps, *shape)) or not images.shape[0]:
             wanted = ", ".join(map(str, (self.steps, *shape) if self.events else shape))
             raise NetworkError(f"images have shape {images.shape}, the network takes [N, {wanted}], N at least 1")
-        if np.issubdtype(images.dtype, np.floating):
+        if self.events or np.issubdtype(images.dtype, np.floating):
             if not np.isfinite(images).all():
                 raise NetworkError("images hold NaN or infinity")
             levels = np.rint(images.astype(np.float32) / np.float32(self.step))
