@@ -10,7 +10,7 @@ A factory takes nothing and returns an untrained model in training mode:
 
 from __future__ import annotations
 
-from neurodeploy.models.calibrate import calibrate_norms
+from neurodeploy.models.calibrate import calibrate_norms, spread_norms
 from neurodeploy.models.factories import (
     FACTORIES,
     Factory,
@@ -74,4 +74,5 @@ __all__ = [
     "spikformer_cifar100_4_256",
     "spikformer_dvs128",
     "spikformer_mnist",
+    "spread_norms",
 ]
