@@ -33,12 +33,19 @@ class Sketch:
         return name
 
     def conv(
-        self, name: str, x: str, size: tuple[int, ...], stride: int = 1, padding: int = 0, gain: float = 3.0
+        self,
+        name: str,
+        x: str,
+        size: tuple[int, ...],
+        stride: int = 1,
+        padding: int = 0,
+        gain: float = 3.0,
+        groups: int = 1,
     ) -> str:
         """A convolution with batch norm, statistics unlike one and zero."""
         rank, fan_in = len(size) - 2, int(np.prod(size[1:]))
         weight = self.rng.normal(0, gain / np.sqrt(fan_in), size)
-        window = {"stride": (stride,) * rank, "padding": (padding,) * rank, "groups": 1}
+        window = {"stride": (stride,) * rank, "padding": (padding,) * rank, "groups": groups}
         self.op("conv", f"{name}_conv", x, tensors={"weight": weight}, **window)
         norm = {"scale": self.rng.uniform(0.5, 1.5, size[0]), "shift": self.rng.normal(0.2, 0.3, size[0])}
         return self.op("batchnorm", f"{name}_bn", f"{name}_conv", tensors=norm)

@@ -7,11 +7,11 @@ that reads it takes it as its input; any other reader gets it from a population 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
 from neurodeploy.ir.graph import EVENTS, Graph, Node
 from neurodeploy.ir.mapped import ConvWeights, Encoding, MappedGraph, Population, SparseWeights, View, Views
 from neurodeploy.ir.mapped_check import check_mapped
@@ -22,7 +22,7 @@ from neurodeploy.ir.verify import types
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, positions, reshaped, sparse
 from neurodeploy.mapping.pool import any_of_window, largest_of_window
 from neurodeploy.mapping.reassociate import AttentionOrder, reassociate
-from neurodeploy.numerics import PROFILES
+from neurodeploy.numerics import INT32, LOIHI_LAVA, PROFILES
 
 Lower = Callable[["Lowering", Node], "Signal | Drive"]
 
@@ -63,7 +63,7 @@ def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
     attention: the order of Q K^T V: "kv", "qk", or the one with fewer product neurons.
     Raises UnsupportedModelError for an op without a lowering, DoesNotFitError where a bound fails.
     """
-    graph = _ordered(graph, attention)
+    graph = _ordered(_for_chip(graph), attention)
     missing = [node for node in graph.nodes if node.op not in _LOWERINGS]
     if missing:
         mend = "run it on the CPU backends, or ask for a lowering in an issue"
@@ -74,6 +74,19 @@ def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
     for node in graph.nodes:
         state.values[node.name] = _LOWERINGS[node.op](state, node)
     return check_mapped(_finished(state))
+
+
+def _for_chip(graph: Graph) -> Graph:
+    """The graph in a chip's widths: what was compiled for CPUs has to be proven again. Raises DoesNotFitError."""
+    if graph.profile != INT32.name:
+        return graph
+    graph = replace(graph, profile=LOIHI_LAVA.name)
+    try:
+        require_proof(graph)
+    except DoesNotFitError as error:
+        mend = 'run it on the CPU backends, which is what target "cpu" is for, or compile it for the chip'
+        raise DoesNotFitError(replace(finding, next=mend) for finding in error.findings) from error
+    return graph
 
 
 def _ordered(graph: Graph, attention: AttentionOrder) -> Graph:

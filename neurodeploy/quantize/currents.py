@@ -1,39 +1,36 @@
-"""Convolutions: which neuron each one drives, and its integers."""
+"""Convolutions: which neuron each one drives, and its integers; currents that are added, and spikes that join them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from neurodeploy.ir.graph import Graph, Node, tensor
+from neurodeploy.ir.graph import Attribute, Graph, Node, tensor
 from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
-from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, round_to
+from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, onto_grid, round_to
+from neurodeploy.quantize.streams import ENDS, PLAIN
 
 TOO_TIGHT = "ND-Q013"
 MOST_CLIPPED = 0.5  # share of a layer's weights at the end of their range; beyond it the layer is another one
 FINEST_STEP = 1.001  # by which the read-out's unit grows at least, where its sums leave the payload's width
+ROUNDING = 1e-6  # float noise of a ratio of scales, relative
 BIAS_BITS = 31  # of the read-out's bias in units of the logits
-PASS_THROUGH = ("max_pool", "reshape", "permute")
+JOIN_MOST = 127  # units that a joining spike is worth: an int8 weight
 
 
 def driven(graph: Graph, conv: Node) -> tuple[list[Node], Node]:
-    """The max-pools and views between a convolution and the neuron (or read-out) that it alone drives, and that.
+    """The max-pools and views between a convolution and the first neuron (or read-out) that it drives, and that.
 
-    Raises Refused where the current goes anywhere else.
+    Or the node that ends the way, where the current is added or averaged first.
     """
     path: list[Node] = []
     node = conv
     while True:
-        readers = graph.consumers[node.name]
-        if len(readers) != 1 or readers[0].op not in (*PASS_THROUGH, "neuron", "time_mean"):
-            found = ", ".join(f"{r.op} {r.name}" for r in readers) or "nothing"
-            need, mend = (
-                "a convolution that drives one neuron or the read-out",
-                "put a spiking neuron behind it",
-            )
-            raise Refused("ND-Q011", need, f"{conv.name} drives {found}", mend)
-        if readers[0].op not in PASS_THROUGH:
+        readers = sorted(graph.consumers[node.name], key=lambda reader: reader.op not in ENDS)
+        if readers[0].op not in PLAIN:
             return path, readers[0]
         node = readers[0]
         path.append(node)
@@ -56,6 +53,9 @@ def current_of(conv: Node, neuron: Node, axon_scale: float, axon: ValueType) -> 
 def quantize_conv(build: Builder, node: Node) -> None:
     """A traced conv becomes an int8 conv whose unit suits the neuron that it drives."""
     axon = build.values[node.inputs[0]]
+    if node.name in build.units:
+        _quantize_shared(build, node, axon, build.units[node.name])
+        return
     _, reader = driven(build.traced, node)
     if reader.op == "time_mean":
         _quantize_head(build, node, axon)
@@ -65,11 +65,58 @@ def quantize_conv(build: Builder, node: Node) -> None:
     scale = choose_scale(current, bits, build.traced.steps, build.options.profile)
     if scale is None:
         raise _too_tight(build)
-    if scale.clipped > MOST_CLIPPED:
-        need, have = "weights below the largest integer times the threshold", f"{scale.clipped:.0%} of them are beyond"
-        raise Refused("ND-Q014", need, have, "check the weights of this layer, or give it more weight_bits")
+    _refuse_clipped(scale.clipped)
     _emit_conv(build, node, axon, scale.weight, scale.unit / input_gain(reader))
     _report_scale(build, node, scale, bits)
+
+
+def _quantize_shared(build: Builder, node: Node, axon: Quantity, unit: float) -> None:
+    """A conv of a stream: its unit is that of the others."""
+    bits = build.options.bits(node.name)
+    integers, clipped, zeroed = onto_grid(node.tensors["weight"] * (axon.scale / unit), bits)
+    _refuse_clipped(clipped)
+    _emit_conv(build, node, axon, integers, unit)
+    facts = {"unit": unit, "largest_weight": int(np.abs(integers).max(initial=0)), "clipped": clipped, "zeroed": zeroed}
+    build.report(node, kind="conv", weight_bits=bits, **facts)
+
+
+def _refuse_clipped(clipped: float) -> None:
+    if clipped > MOST_CLIPPED:
+        need, have = "weights below the largest integer times the threshold", f"{clipped:.0%} of them are beyond"
+        raise Refused("ND-Q014", need, have, "check the weights of this layer, or give it more weight_bits")
+
+
+def add_currents(build: Builder, node: Node) -> None:
+    """Currents of one unit are added, and their biases; spikes and counts get a weight that is worth theirs."""
+    a, b = (build.values[name] for name in node.inputs)
+    first, second = (name in build.streams for name in node.inputs)
+    a = a if first else _joined(build, node, a, b.scale)
+    b = b if second else _joined(build, node, b, a.scale)
+    require_one_scale(a, b)
+    bias = [quantity.bias for quantity in (a, b) if quantity.bias is not None]
+    name = build.emit("add", node, (a.name, b.name), {})
+    build.values[node.name] = Quantity(name, a.scale, sum(bias[1:], bias[0]) if bias else None)
+
+
+def require_one_scale(a: Quantity, b: Quantity) -> None:
+    """Integers of two scales cannot be added. Raises Refused."""
+    if not np.isclose(a.scale, b.scale, rtol=1e-9):
+        need, have = "two values of one scale", f"scales {a.scale:.6g} and {b.scale:.6g}"
+        raise Refused("ND-Q021", need, have, "add spikes, counts or currents that no factor or mean divides")
+
+
+def _joined(build: Builder, node: Node, spikes: Quantity, unit: float) -> Quantity:
+    """Spikes or counts as a current: a depthwise 1x1 convolution by the whole number of units that one is worth."""
+    worth = spikes.scale / unit
+    if abs(worth - round(worth)) > ROUNDING * worth or not 1 <= round(worth) <= JOIN_MOST:
+        need, have = f"a spike worth 1 to {JOIN_MOST} whole units of the current", f"{worth:.6g} units"
+        raise Refused("ND-Q024", need, have, "add spikes of one scale to a current")
+    shape = build.types[spikes.name].shape
+    rank = len(shape) - 1
+    weight = tensor(np.full((shape[0], 1, *(1,) * rank), round(worth)), np.int8)
+    window: dict[str, Attribute] = {"stride": (1,) * rank, "padding": (0,) * rank, "groups": shape[0]}
+    like = replace(node, name=f"{node.name}.joining")
+    return Quantity(build.emit("conv", like, (spikes.name,), window, {"weight": weight}), unit)
 
 
 def _report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> None:

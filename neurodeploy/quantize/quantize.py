@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -15,13 +15,17 @@ from neurodeploy.images import check_images
 from neurodeploy.ir.graph import Graph, Node, Stage, tensor, topological
 from neurodeploy.ir.passes import remove_dead, run_passes, simplify_views
 from neurodeploy.ir.proof import require_proof
+from neurodeploy.ir.types import BINARY, ValueType
+from neurodeploy.ir.verify import types
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.counts import embed_counts
-from neurodeploy.quantize.currents import PASS_THROUGH, TOO_TIGHT, driven, input_gain, quantize_conv
+from neurodeploy.quantize.currents import TOO_TIGHT, add_currents, input_gain, quantize_conv, require_one_scale
 from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.pixels import quantize_input
 from neurodeploy.quantize.scales import bias_grid, decay_to_dv
+from neurodeploy.quantize.streams import Stream, find_streams, stray_currents
+from neurodeploy.quantize.units import choose_unit
 
 Handler = Callable[[Builder, Node], None]
 
@@ -38,7 +42,8 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
     folded = run_passes(traced, (fold_batchnorm, simplify_views, remove_dead))
     (source,) = (*folded.of("input"), *folded.of("events"))
     options.check_patterns(node.name for node in folded.of("conv"))
-    build = Builder(folded, options, _calibration(calibration, _sample_shape(folded, source)))
+    images = _calibration(calibration, _sample_shape(folded, source))
+    build = Builder(folded, options, images, streams=find_streams(folded))
     _walk(build)
     metadata = {**traced.metadata, "quantization": json.dumps(build.choices, sort_keys=True)}
     quantized = replace(
@@ -70,34 +75,66 @@ def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def _walk(build: Builder) -> None:
-    findings = list(_stray_currents(build.traced))
+    """Quantize every node once what it reads is known, and a convolution of a stream once all that flows in is.
+
+    What follows from a finding is left out.
+    """
+    findings = list(stray_currents(build.traced, build.streams))
     if findings:
         raise UnsupportedModelError(findings)
-    for node in build.traced.nodes:
-        if any(name not in build.values for name in node.inputs):
-            continue  # follows from a finding that is already listed
-        try:
-            _HANDLERS[node.op](build, node)
-        except Refused as refusal:
-            findings.append(refusal.finding(node))
+    waiting, open_streams = list(build.traced.nodes), _shared(build)
+    before = -1
+    while waiting and before != len(waiting) + len(open_streams):
+        before = len(waiting) + len(open_streams)
+        open_streams = [stream for stream in open_streams if not _settled(build, stream, findings)]
+        waiting = [node for node in waiting if not _handled(build, node, findings)]
     if findings:
         tight = all(finding.code == TOO_TIGHT for finding in findings)
         raise DoesNotFitError(findings) if tight else UnsupportedModelError(findings)
 
 
-def _stray_currents(graph: Graph) -> Iterator[Finding]:
-    """Convolutions that drive anything but one neuron; all at once, since the walk ends at the first on a way."""
-    for conv in graph.of("conv"):
-        try:
-            driven(graph, conv)
-        except Refused as refusal:  # noqa: PERF203  (one finding a convolution)
-            yield refusal.finding(conv)
+def _shared(build: Builder) -> list[Stream]:
+    """The streams whose convolutions share a unit, in the order of the graph."""
+    unique = {id(stream): stream for stream in build.streams.values() if not stream.plain}
+    return list(unique.values())
+
+
+def _settled(build: Builder, stream: Stream, findings: list[Finding]) -> bool:
+    """Choose the unit of a stream if all that flows into it is known; False where it has to wait."""
+    if any(name not in build.values for name in stream.sources):
+        return False
+    try:
+        unit = choose_unit(build, stream, _quantize)
+    except DoesNotFitError as error:
+        findings.extend(error.findings)
+    else:
+        build.units |= {conv.name: unit for conv in stream.convs}
+    return True
+
+
+def _handled(build: Builder, node: Node, findings: list[Finding]) -> bool:
+    """Quantize a node if what it needs is known; False where it has to wait. A neuron that waits still makes spikes."""
+    settled = node.op != "conv" or build.streams[node.name].plain or node.name in build.units
+    if not settled or any(name not in build.values for name in node.inputs):
+        if node.op == "neuron":
+            build.types[node.name] = ValueType(types(build.traced)[node.name].shape, BINARY)
+            build.values[node.name] = Quantity(node.name, 1.0)
+        return False
+    try:
+        _quantize(build, node)
+    except Refused as refusal:
+        findings.append(refusal.finding(node))
+    return True
+
+
+def _quantize(build: Builder, node: Node) -> None:
+    _HANDLERS[node.op](build, node)
 
 
 def _neuron(build: Builder, node: Node) -> None:
     """A neuron on currents takes the scale of its convolution; one on counts is embedded."""
     x = build.values[node.inputs[0]]
-    current = _drives(build, node)
+    current = node.inputs[0] in build.streams
     gain = input_gain(node)
     unit = x.scale * gain
     rank = len(build.types[x.name].shape)
@@ -115,14 +152,6 @@ def _neuron(build: Builder, node: Node) -> None:
     build.values[node.name] = Quantity(name, 1.0)
 
 
-def _drives(build: Builder, neuron: Node) -> bool:
-    """Whether a neuron's input is the current of a convolution, seen through max-pools and views."""
-    node = build.traced.by_name[neuron.inputs[0]]
-    while node.op in PASS_THROUGH:
-        node = build.traced.by_name[node.inputs[0]]
-    return node.op == "conv"
-
-
 def _count_attributes(build: Builder, node: Node, theta: float) -> dict[str, int]:
     counts = build.types[build.values[node.inputs[0]].name].range
     found = embed_counts(theta, node.number("decay"), counts, build.traced.steps, build.options.profile)
@@ -132,7 +161,7 @@ def _count_attributes(build: Builder, node: Node, theta: float) -> dict[str, int
 
 
 def _view(build: Builder, node: Node) -> None:
-    """Reshape, permute and max-pool keep the scale; a bias goes along, where it is one for a whole window."""
+    """Reshape, permute, slice and max-pool keep the scale; a bias goes along, where it is one for a whole window."""
     x = build.values[node.inputs[0]]
     if node.op == "max_pool" and x.bias is not None and prod(x.bias.shape[1:]) > 1:
         need, have = "one bias for a whole window", "a bias that differs along the axes that are pooled"
@@ -147,6 +176,9 @@ def _view_of_bias(node: Node, bias: NDArray[np.float64] | None, shape: tuple[int
         return bias
     if node.op == "permute":
         return np.asarray(bias.transpose(node.integers("axes")))
+    if node.op == "slice":
+        whole = bias.shape[node.integer("axis")] == 1
+        return bias if whole else bias.take(range(node.integer("start"), node.integer("stop")), node.integer("axis"))
     full: NDArray[np.float64] = np.broadcast_to(bias, shape).reshape(node.integers("shape"))
     for axis in range(full.ndim):  # keep it small: an axis along which nothing changes is one entry
         first = full.take([0], axis=axis)
@@ -155,15 +187,16 @@ def _view_of_bias(node: Node, bias: NDArray[np.float64] | None, shape: tuple[int
 
 
 def _inputs(build: Builder, node: Node) -> list[Quantity]:
-    """The inputs, which are spikes or counts: a current has a bias, and drives one neuron alone (`_stray_currents`)."""
+    """The inputs, which are spikes or counts: `stray_currents` are refused before."""
     return [build.values[name] for name in node.inputs]
 
 
 def _add(build: Builder, node: Node) -> None:
+    if node.name in build.streams:
+        add_currents(build, node)
+        return
     a, b = _inputs(build, node)
-    if not np.isclose(a.scale, b.scale, rtol=1e-9):
-        need, have = "two values of one scale", f"scales {a.scale:.6g} and {b.scale:.6g}"
-        raise Refused("ND-Q021", need, have, "add spikes or counts, not currents")
+    require_one_scale(a, b)
     build.values[node.name] = Quantity(build.emit("add", node, (a.name, b.name), {}), a.scale)
 
 
@@ -183,19 +216,22 @@ def _matmul(build: Builder, node: Node) -> None:
 
 def _scale(build: Builder, node: Node) -> None:
     """A factor moves into the threshold of the neuron behind it."""
-    (x,) = _inputs(build, node)
-    if node.number("factor") <= 0:
-        raise Refused("ND-Q022", "a positive factor", f"{node.number('factor'):.6g}", "fold the sign into a layer")
-    build.values[node.name] = Quantity(x.name, x.scale * node.number("factor"))
+    x, factor = build.values[node.inputs[0]], node.number("factor")
+    if factor <= 0:
+        raise Refused("ND-Q022", "a positive factor", f"{factor:.6g}", "fold the sign into a layer")
+    build.values[node.name] = Quantity(x.name, x.scale * factor, None if x.bias is None else x.bias * factor)
 
 
 def _reduce(build: Builder, node: Node) -> None:
-    """A mean over tokens is a sum whose scale is divided by their number."""
-    (x,) = _inputs(build, node)
-    count = np.prod([build.types[x.name].shape[axis] for axis in node.integers("axes")])
+    """A mean over tokens is a sum whose scale is divided by their number; a bias is summed along."""
+    x, axes = build.values[node.inputs[0]], node.integers("axes")
+    shape = build.types[x.name].shape
     name = build.emit("reduce_sum", node, (x.name,), node.attributes)
-    scale = x.scale / float(count) if node.op == "reduce_mean" else x.scale
-    build.values[node.name] = Quantity(name, scale)
+    count = float(np.prod([shape[axis] for axis in axes])) if node.op == "reduce_mean" else 1.0
+    bias = None
+    if x.bias is not None:
+        bias = np.broadcast_to(x.bias, shape).sum(axis=axes, keepdims=bool(node.integer("keepdims"))) / count
+    build.values[node.name] = Quantity(name, x.scale / count, bias)
 
 
 def _readout(build: Builder, node: Node) -> None:
@@ -216,6 +252,7 @@ _HANDLERS: dict[str, Handler] = {
     "max_pool": _view,
     "reshape": _view,
     "permute": _view,
+    "slice": _view,
     "add": _add,
     "mul": _mul,
     "matmul": _matmul,

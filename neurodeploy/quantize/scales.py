@@ -86,12 +86,17 @@ def bias_grid(bias: Float, profile: Profile) -> tuple[Int64, int]:
 def scale_at(vth: int, current: Current, bits: int, profile: Profile) -> LayerScale:
     """The layer's integers for a given vth."""
     unit = current.threshold / vth
-    exact = current.weight / unit
+    weight, clipped, zeroed = onto_grid(current.weight / unit, bits)
+    return LayerScale(vth, unit, weight, *_bias_at(vth, current, profile), clipped, zeroed)
+
+
+def onto_grid(exact: Float, bits: int) -> tuple[Int64, float, float]:
+    """Weights in units as integers, the share of them beyond the end of the range, and the share that becomes zero."""
     weight = round_to(exact, bits)
     top = (1 << (bits - 1)) - 1
     clipped = float((np.abs(exact) > top + 0.5).mean()) if exact.size else 0.0
     zeroed = float(((weight == 0) & (exact != 0)).mean()) if exact.size else 0.0
-    return LayerScale(vth, unit, weight, *_bias_at(vth, current, profile), clipped, zeroed)
+    return weight, clipped, zeroed
 
 
 def _bias_at(vth: int, current: Current, profile: Profile) -> tuple[Int64, int]:

@@ -119,12 +119,12 @@ def test_all_refusals_at_once() -> None:
     broken = [_without_neuron(graph, node) for node in graph.nodes]
     with pytest.raises(UnsupportedModelError) as caught:
         quantize(graph.with_nodes(broken), pictures(4))
-    assert {finding.layer for finding in caught.value.findings} >= {"tssa.q_conv", "mlp.fc1_conv"}
+    assert {finding.layer for finding in caught.value.findings} >= {"ssa.q_heads", "mlp.fc1_lif"}
 
 
 def _without_neuron(graph: Graph, node: Node) -> Node:
-    """Two neurons become scalings, so two convolutions drive no neuron."""
-    if node.name in ("tssa.q_lif", "mlp.fc1_lif"):
+    """Two neurons become scalings, so a matrix product and a convolution read currents."""
+    if node.name in ("ssa.q_lif", "mlp.fc1_lif"):
         return replace(node, op="scale", attributes={"factor": 2.0})
     return node
 

@@ -17,18 +17,30 @@ def branch(s: Sketch, name: str) -> str:
     return s.lif(name, s.conv(name, "images", (4, 1, 3, 3), padding=1))
 
 
-def current_added(s: Sketch) -> str:
-    """A current, which has a unit and a bias of its own, added to spikes."""
-    return s.op("add", "both", branch(s, "a"), s.conv("b", "images", (4, 1, 3, 3), padding=1))
-
-
 def convolution_on_a_current(s: Sketch) -> str:
     return s.lif("b", s.conv("b", s.conv("a", "images", (4, 1, 3, 3), padding=1), (4, 4, 1, 1)))
 
 
-def two_neurons_on_one_current(s: Sketch) -> str:
-    current = s.conv("a", "images", (4, 1, 3, 3), padding=1)
-    return s.op("add", "both", s.lif("first", current), s.lif("second", current, threshold=2.0))
+def mask_on_a_current(s: Sketch) -> str:
+    return s.lif("b", s.op("mul", "masked", branch(s, "a"), s.conv("b", "images", (4, 1, 3, 3), padding=1)))
+
+
+def half_a_current_added(s: Sketch) -> str:
+    current = s.conv("b", branch(s, "a"), (4, 4, 1, 1))
+    return s.lif("b", s.op("add", "both", current, s.op("scale", "half", current, factor=0.5)))
+
+
+def spikes_of_two_scales_join(s: Sketch) -> str:
+    """What is worth a whole number of units for the one is none for the other."""
+    current = s.op("add", "first", s.conv("b", branch(s, "a"), (4, 4, 1, 1)), branch(s, "c"))
+    odd = s.op("scale", "odd", branch(s, "d"), factor=1.2345)
+    return s.lif("b", s.op("add", "second", current, odd))
+
+
+def a_bias_along_the_map_is_pooled(s: Sketch) -> str:
+    current = s.op("permute", "turned", s.conv("b", branch(s, "a"), (4, 4, 1, 1)), axes=(1, 0, 2))
+    pooled = s.op("max_pool", "pooled", current, kernel=(1, 1), stride=(1, 1), padding=(0, 0))
+    return s.lif("b", s.op("permute", "back", pooled, axes=(1, 0, 2)))
 
 
 def unequal_scales(s: Sketch) -> str:
@@ -49,9 +61,11 @@ def counts_as_a_mask(s: Sketch) -> str:
 
 
 REFUSED: list[tuple[Callable[[Sketch], str], list[tuple[str, str]]]] = [
-    (current_added, [("ND-Q011", "b_conv")]),
     (convolution_on_a_current, [("ND-Q011", "a_conv")]),
-    (two_neurons_on_one_current, [("ND-Q011", "a_conv")]),
+    (mask_on_a_current, [("ND-Q011", "b_conv")]),
+    (half_a_current_added, [("ND-Q021", "both")]),
+    (spikes_of_two_scales_join, [("ND-Q024", "second")]),
+    (a_bias_along_the_map_is_pooled, [("ND-Q023", "pooled")]),
     (unequal_scales, [("ND-Q021", "both")]),
     (negative_factor, [("ND-Q022", "turned")]),
     (factor_zero, [("ND-Q022", "nothing")]),
