@@ -154,7 +154,7 @@ class CompiledModel:
         return document | ({"mapped": describe.mapped_document(self._mapped)} if mapped else {})
 
 
-def compile(
+def compile(  # noqa: PLR0913  (the public call: each argument by its name)
     model: Any,
     example_input: Any,
     target: FilePath = "loihi2",
@@ -162,6 +162,7 @@ def compile(
     calibration: object,
     weight_bits: WeightBits = 8,
     name: str | None = None,
+    steps: int | None = None,
     progress: Stages | None = None,
 ) -> CompiledModel:
     """Trace, quantize and prove a trained model; the model is left as it was.
@@ -170,6 +171,8 @@ def compile(
     frames [1, T, C, H, W] whose T is then the number of time steps.
     target: a name or the path of a TOML file.  calibration: images [N, C, H, W] or event frames [N, T, C, H, W] of the
     example's shape, some tens are enough.
+    steps: T, for a model that makes no time steps itself: it takes [T, N, C, H, W], or one step at a time; an image is
+    shown T times, and logits of each step are averaged over T.
     weight_bits: 2 to 8, or a mapping of layer patterns to bits.  progress(stage) is called as a stage begins.
     Raises UsageError (calibration, target, weight_bits), UnsupportedModelError with everything that cannot be
     deployed, DoesNotFitError where no scale keeps the target's widths, EnvironmentMissingError without torch.
@@ -179,7 +182,7 @@ def compile(
     images = _calibration(calibration, _image_shape(example_input))
     options = QuantizeOptions(weight_bits, chip.arithmetic)
     say("trace")
-    traced = _frontend().trace(model, example_input, name)
+    traced = _frontend().trace(model, example_input, name, steps)
     say("quantize and prove")
     graph = quantize(traced, images, options)
     facts = {"target": chip.name, "versions": json.dumps(_versions()), "calibration_images": str(len(images))}
@@ -272,13 +275,14 @@ def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
         tick = _share(progress, len(watched), count - len(watched), total)
         parts.append(deployed.run(checked[len(watched) :], backend, progress=tick, **options))
     logits = np.concatenate([part.logits for part in parts])
-    real = None
+    real, steps = None, deployed.graph.steps if "time_loop" in deployed.graph.metadata else None
     if float_model is not None:
-        real = _frontend().run_float(float_model, checked, progress=_share(progress, count, count, total))
+        tick = _share(progress, count, count, total)
+        real = _frontend().run_float(float_model, checked, progress=tick, steps=steps)
     metrics = evaluate_logits(backend, logits, truth, real)
     if float_batch is not None:
         tick = _share(progress, 2 * count, count, total)
-        mixed = _frontend().run_float(float_model, checked, float_batch, tick, as_written=True)
+        mixed = _frontend().run_float(float_model, checked, float_batch, tick, as_written=True, steps=steps)
         metrics = replace(metrics, float_batch=float_batch, float_batch_accuracy=accuracy(mixed, truth))
     seconds = sum(part.seconds for part in parts)
     return replace(metrics, firing_rate=rates.rates(), rate_samples=rates.samples, seconds=seconds)

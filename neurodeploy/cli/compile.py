@@ -34,6 +34,7 @@ CALIBRATION_IMAGES = 256
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
 @click.option("--target", default="loihi2", show_default=True, help="A chip's name, or the path of a .toml file.")
 @click.option("--weight-bits", multiple=True, metavar="N | PATTERN=N", help="2 to 8, for all layers or for some.")
+@click.option("--steps", type=int, metavar="T", help="Time steps, for a model that makes none itself.")
 @click.option("--name", help="Name of the network; by default the class of the model.")
 def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     """Compile MODEL, named package.module:factory or file.py:factory, into one ONNX file of integers.
@@ -58,6 +59,7 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
             calibration=images,
             weight_bits=bits,
             name=choices["name"],
+            steps=choices["steps"],
             progress=stage,
         )
     deployed.save(path)

@@ -21,7 +21,9 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
 
     layers: in graph order, each with its op, type and source; a LIF has its number of neurons, a conv its weights and
     the synapses that they are without sharing.  batch_coupled: the LIFs that run across the samples of a batch in the
-    model's code; here each sample is alone.  bounds: worst case and limit of every proven quantity.
+    model's code; here each sample is alone.  time_loop: "single-step" or "multi-step" for a model that was given its
+    time steps.  read_out: how the logits come about where the model's forward leaves that to its caller.  bounds: worst
+    case and limit of every proven quantity.
     """
     known, held = types(graph), [bound_document(bound) for bound in bounds]
     layers = [_layer(node, known) for node in graph.nodes]
@@ -30,6 +32,8 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "profile": graph.profile,
         "target": graph.metadata.get("target", ""),
         "steps": graph.steps,
+        "time_loop": graph.metadata.get("time_loop", ""),
+        "read_out": graph.metadata.get("read_out", ""),
         "input": list(graph.image_shape),
         "input_kind": "event frames" if graph.encoders[0].op == EVENTS else "image",
         "pixel_range": _pixel_range(graph),

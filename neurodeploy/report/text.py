@@ -93,6 +93,7 @@ def network_table(document: Document) -> Group:
     about_input = ("input", "input_kind", "pixel_range")
     keys = ("name", "target", "profile", "steps", *about_input, "classes", "neurons", "weights", "synapses")
     rows: list[tuple[str, object]] = [(key, document[key]) for key in keys]
+    rows[4:4] = [(key.replace("_", " "), document[key]) for key in ("time_loop", "read_out") if document.get(key)]
     mapped = document.get("mapped", {})
     rows += [(f"mapped: {key.replace('_', ' ')}", value) for key, value in mapped.items()]
     return table("Network", ("", "#"), rows, coupling(document))

@@ -124,9 +124,9 @@ def test_float_model_of_the_evaluation(model: nd.CompiledModel, images: Any, mon
     class Frontend:
         @staticmethod
         def run_float(
-            network: object, given: Any, batch: int = 0, progress: Any = None, as_written: bool = False
+            network: object, given: Any, batch: int = 0, progress: Any = None, as_written: bool = False, steps: Any = 1
         ) -> Any:
-            assert network == "the model"
+            assert (network, steps) == ("the model", None)
             assert len(given) == len(images)
             assert as_written == (batch == 4)
             if progress:
@@ -228,7 +228,7 @@ def test_the_mapped_network_is_compared_like_any_backend(model: nd.CompiledModel
 
 
 @pytest.mark.parametrize(
-    "example", [None, [1.0], pictures(1)[0], pictures(1)[None]], ids=["none", "list", "3d", "events"]
+    "example", [None, [1.0], pictures(1)[0], pictures(1)[None, None]], ids=["none", "list", "3d", "6d"]
 )
 def test_the_example_is_blamed_for_itself(example: Any) -> None:
     with pytest.raises(UsageError) as caught:
