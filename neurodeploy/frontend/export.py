@@ -16,7 +16,15 @@ import torch
 from torch import fx, nn
 
 from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.frontend.places import raised_at
 
+# What torch says where tensors do not fit one another.
+_OF_SHAPES = ("for input of size", "broadcast", "must match", "channels", "Dimension out of range", "multiplied")
+_SIZE = (
+    "use the size, channels and axes that the model was built for ([N, T, C, H, W] for event frames); "
+    "a patch embedding that halves k times needs a size that 2^k divides"
+)
+_SQUARE = f"give square images: code such as reshape(T, B, C, W, H) takes height and width for each other; or {_SIZE}"
 _LONGEST = 300  # characters of torch's own message that are worth reading
 
 
@@ -43,7 +51,7 @@ def export(root: nn.Module, example: torch.Tensor) -> Exported:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  (torch.export raises anything, the model's code too, or exits)
-        raise UnsupportedModelError(_failure(error)) from None
+        raise UnsupportedModelError(_failure(error, tuple(example.shape))) from None
     sys.stderr.write(said.getvalue())
     return _read(program)
 
@@ -61,11 +69,15 @@ def _program(root: nn.Module, example: torch.Tensor) -> Any:
         tracer.record_stack_traces = kept
 
 
-def _failure(error: BaseException) -> Finding:
+def _failure(error: BaseException, shape: tuple[int, ...]) -> Finding:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     have = f"{type(error).__name__}: {lines[0][:_LONGEST] if lines else 'no message'}"
+    need = "a model that torch.export can trace at batch 1"
     mend = "no branch or shape may depend on the data, and forward takes one tensor; run it on the example to check"
-    return Finding("ND-F005", "", "a model that torch.export can trace at batch 1", have, mend)
+    if any(part in have for part in _OF_SHAPES):
+        need = f"a model that runs on an example of shape {list(shape)}"
+        mend = _SQUARE if shape[-1] != shape[-2] else _SIZE
+    return Finding("ND-F005", "", need, have, mend, raised_at(error))
 
 
 @contextmanager

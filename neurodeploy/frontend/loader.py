@@ -23,6 +23,9 @@ from neurodeploy.frontend.spec import ModelSpec, parse, usage
 from neurodeploy.frontend.standins import standins
 
 T = TypeVar("T")
+_MEND_IMPORT = {
+    "spikingjelly.clock_driven.neuron": "use MultiStepLIFNode, MultiStepParametricLIFNode or MultiStepIFNode",
+}
 
 
 def load_model(spec: str, weights: str | PathLike[str] | None = None, *, ema: bool = False) -> nn.Module:
@@ -68,7 +71,7 @@ def _run(spec: ModelSpec, action: Callable[[], T], need: str, mend: str) -> T:
         raise
     except BaseException as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
         if isinstance(error, ImportError) and error.name:
-            mend = f"pip install {error.name.partition('.')[0]}, or import it where it is needed"
+            mend = _MEND_IMPORT.get(error.name, f"pip install {error.name.partition('.')[0]}")
         raise usage(spec.text, need, _last_line(error), mend, raised_at(error)) from None
 
 
@@ -103,9 +106,15 @@ def _attribute(spec: ModelSpec, module: ModuleType) -> Any:
     try:
         return getattr(module, spec.factory)
     except AttributeError:
-        made = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        found = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
+        own = (key for key, value in found.items() if _is_own(value, module))
+        made = [*own] or [*found]
         have = f"no {spec.factory}; there are {', '.join(sorted(made)[:12]) or 'no functions'}"
         raise usage(spec.text, "a factory in the module", have, "check the name after the colon") from None
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    return isinstance(value, nn.Module) or getattr(value, "__module__", "") == module.__name__
 
 
 def _built(spec: ModelSpec, factory: Any) -> nn.Module:
@@ -127,5 +136,5 @@ def _built(spec: ModelSpec, factory: Any) -> nn.Module:
 
 
 def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in str(error).splitlines() if line.strip(" *") and not line.lstrip().startswith("*")]
     return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"

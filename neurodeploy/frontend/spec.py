@@ -12,7 +12,7 @@ from typing import Any
 from neurodeploy.errors import Finding, UsageError
 
 FORM = "package.module:factory or file.py:factory, with arguments as in file.py:factory(T=4)"
-_SPEC = re.compile(r"(?P<place>.+?):(?P<call>[^\W\d]\w*\s*(?:\(.*\)\s*)?)", re.DOTALL)
+_SPEC = re.compile(r"(?P<place>.+?):(?P<call>[^\W\d]\w*\s*(?:\(.*)?)", re.DOTALL)
 _EXAMPLE = "name a factory, e.g. neurodeploy.models:qkformer_mnist"
 _LITERALS = "numbers, strings, True, False, None, and lists, tuples and dicts of them"
 

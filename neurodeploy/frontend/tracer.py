@@ -17,6 +17,7 @@ from neurodeploy.frontend.lower import Lowering, ordered
 from neurodeploy.frontend.naming import named
 from neurodeploy.frontend.neurons import looks_like_neuron
 from neurodeploy.frontend.sound import require_sound
+from neurodeploy.frontend.square import swapped_axes
 from neurodeploy.frontend.swap import read_neurons, swapped
 from neurodeploy.frontend.timeloop import time_loop
 from neurodeploy.ir.graph import Graph, Stage, topological
@@ -58,7 +59,7 @@ def trace(
     lowering = Lowering(exported, readings, int(example.shape[1]) if example.ndim == _EVENTS else None)
     output = lowering.run()
     findings += (f for path, reading in readings.items() if path in lowering.calls for f in reading.findings)
-    findings += lowering.findings
+    findings += [*swapped_axes(lowering.build), *lowering.findings]
     if findings or output is None:
         raise UnsupportedModelError(dict.fromkeys(findings))  # a line that runs in a loop is named once
     nodes = topological(ordered(lowering.build))

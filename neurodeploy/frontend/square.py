@@ -1,0 +1,31 @@
+"""Models that take height and width for each other, which shows on images that are not square only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from neurodeploy.errors import Finding
+from neurodeploy.frontend.builder import Builder
+
+_MAPS = ("conv", "max_pool")  # with three axes, their results are maps [C, H, W]
+
+
+def swapped_axes(build: Builder) -> Iterator[Finding]:
+    """A finding for each map [C, H, W] that was flattened to [C, N] and is read as [C, W, H] later on.
+
+    The official files of QKFormer do that: reshape(T, B, C, W, H). On a square map it is the identity.
+    """
+    maps = {build.shapes[node.name][-2:] for node in build.nodes.values() if _is_map(build, node.name)}
+    for node in build.nodes.values():
+        if node.op != "reshape" or len(build.shapes[node.name]) < 2 or build.nodes[node.inputs[0]].op == "permute":
+            continue  # what was permuted has its tokens in front, and features are split into heads
+        (tokens, (width, height)) = build.shapes[node.inputs[0]][-1], build.shapes[node.name][-2:]
+        swapped = width != height and (height, width) in maps and (width, height) not in maps
+        if swapped and tokens == height * width:
+            have = f"a map of {height} x {width} that is read as {width} x {height}"
+            mend = "give square images, or let the model's reshape name height before width"
+            yield Finding("ND-F012", node.source.path, "height and width kept apart", have, mend, str(node.source))
+
+
+def _is_map(build: Builder, name: str) -> bool:
+    return build.nodes[name].op in _MAPS and len(build.shapes[name]) == 3
