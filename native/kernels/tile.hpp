@@ -1,0 +1,42 @@
+// The tile that all matrix products are made of: up to 12 rows of axons times 32 outputs, sums in registers.
+//
+// Weights int8 [blocks][k4][32][4]: a block is 32 outputs, a group k is four axons that lie side by side in memory.
+// sums int32 [rows][32]; rows are `row` bytes apart, the four axons of group k at x + offsets[k].
+#pragma once
+#include "kernels.hpp"
+
+namespace neurodeploy {
+
+inline constexpr i64 OUTPUTS = 32;  // a block
+inline constexpr i64 TILE_ROWS = 12;
+inline constexpr i64 GROUP = 4;
+inline constexpr i64 STRIP_ROWS = 48;  // sums that wait for their neurons, in L1
+
+namespace ND_PATH {
+
+void tile(i64 rows, const u8* x, i64 row, const i32* offsets, i64 k4, const i8* weights, i32* sums);
+
+// One row of axons in int32; sums modulo 2^32, exact wherever the result fits.
+static inline void wide_row(const u8* x, const i32* offsets, i64 k4, const i8* weights, i32* sums) {
+    u32 total[OUTPUTS] = {};
+    for (i64 k = 0; k < k4; ++k) {
+        const i32* axons = reinterpret_cast<const i32*>(x + offsets[k]);
+        const i8* w = weights + k * OUTPUTS * GROUP;
+        for (i64 o = 0; o < OUTPUTS; ++o) {
+            for (i64 i = 0; i < GROUP; ++i) total[o] += u32(axons[i]) * u32(i32(w[o * GROUP + i]));
+        }
+    }
+    for (i64 o = 0; o < OUTPUTS; ++o) sums[o] = i32(total[o]);
+}
+
+// Rows in tiles of nearly equal height.
+static inline void tiles(i64 rows, const u8* x, i64 row, const i32* offsets, i64 k4, const i8* weights, i32* sums) {
+    const i64 count = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (i64 i = 0; i < count; ++i) {
+        const i64 first = rows * i / count, last = rows * (i + 1) / count;
+        tile(last - first, x + first * row, row, offsets, k4, weights, sums + first * OUTPUTS);
+    }
+}
+
+}  // namespace ND_PATH
+}  // namespace neurodeploy

@@ -1,0 +1,100 @@
+// What the planner tells the kernels: plain data, the same on every processor path.
+#pragma once
+#include <cstdint>
+
+namespace neurodeploy {
+
+using i8 = std::int8_t;
+using u8 = std::uint8_t;
+using i32 = std::int32_t;
+using u32 = std::uint32_t;
+using i64 = std::int64_t;
+using u64 = std::uint64_t;
+
+enum class Type : i32 { u8, i32, i64, f32 };  // i64: logits alone
+
+// Memory that a kernel may touch: of a sample (arena, image, outputs), of the program, of a thread.
+enum Space : i32 { ABSENT = -1, ARENA, CONSTANT, IMAGE, SCRATCH, OUTPUT };
+
+struct Ref {
+    i32 space = ABSENT;
+    Type type = Type::u8;
+    i64 offset = 0;  // bytes; of a constant, its address
+};
+
+using Spaces = char* const*;
+
+template <class T>
+inline T* at(Spaces spaces, const Ref& ref) {
+    return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(spaces[ref.space]) + std::uintptr_t(ref.offset));
+}
+
+// Nested loops over up to three operands; sizes from the outermost axis, strides in elements.
+inline constexpr int MAX_AXES = 12;
+struct Loop {
+    i32 axes = 0;
+    i64 size[MAX_AXES] = {};
+    i64 stride[3][MAX_AXES] = {};
+};
+
+// y = y op x, element by element; sums and maxima over an axis are loops in which y stands still.
+enum class Op : i32 { set, add, both, without, max };
+struct MapArgs {
+    Op op;
+    Ref x, y;
+    Loop loop;   // x, y
+    bool split;  // no two iterations write one element
+};
+
+// y = clip(rint(x / step), lo, hi), float32, rint to even.
+struct EncodeArgs {
+    Ref x, y;
+    Loop loop;  // x, y
+    float step, lo, hi;
+};
+
+// v = trunc0(v keep / 2^decay) + (a << shift) + bias; fires over the threshold, and is 0 then.
+struct Neuron {
+    i32 shift, decay, keep, threshold;
+};
+
+struct LifArgs {
+    Ref x, y, v, bias;  // v: membranes after reset, int32, strides of y
+    Loop loop;          // x, y, bias
+    Neuron neuron;
+    i64 steps, step_x, step_y;
+};
+
+// y[n, m] = sum of a[n, k] b[k, m], for each of a loop over a, b, y.
+struct MatmulArgs {
+    Ref a, b, y;
+    Loop loop;
+    i64 n, k, m;
+    i64 an, ak, bk, bm, yn, ym;
+};
+
+// Largest window first, then the neuron; sizes of the pooled map.
+struct Pool {
+    i64 kernel[2], stride[2], padding[2], size[2];
+};
+
+enum class Tail : i32 { sums, lif, pool_lif };
+
+// A convolution as an implicit matrix product: a row is one time step of one position, and of its taps.
+// Positions come in runs (lines of the image) in which rows are `row` bytes apart.
+struct GemmArgs {
+    Ref x, y, v;
+    Tail tail;
+    const i8* weights;   // tiles, see tile.hpp
+    const i32* offsets;  // [k4] bytes from a row to the four axons of each group
+    const i32* bias;     // [blocks][32] in membrane units, or in units of the sums where these are the result
+    i64 k4, outputs;
+    i64 row, runs, run_bytes, positions;
+    i64 rows;                   // rows a position: T, or 1 where the input is the same in all steps
+    i64 steps;                  // T
+    i64 step_y, position_y;     // elements of y between time steps and between positions
+    Neuron neuron;
+    Pool pool;
+};
+
+}  // namespace neurodeploy

@@ -1,0 +1,144 @@
+#include "program.hpp"
+
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <thread>
+
+#define ND_PATH portable  // of the table's declarations alone
+#include "kernels/kernels.hpp"
+#include "kernels/tile.hpp"
+
+namespace neurodeploy {
+namespace {
+
+std::vector<const Kernels*> available() {
+    std::vector<const Kernels*> found;
+#ifdef ND_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
+        found.push_back(&avx512::kernels);
+    }
+    if (__builtin_cpu_supports("avx2")) found.push_back(&avx2::kernels);
+#endif
+    found.push_back(&portable::kernels);
+    return found;
+}
+
+template <class... F>
+struct Each : F... {
+    using F::operator()...;
+};
+template <class... F>
+Each(F...) -> Each<F...>;
+
+void wait(int round) {
+    if (round > 1000) std::this_thread::yield();
+}
+
+}  // namespace
+
+std::vector<std::string> paths() {
+    std::vector<std::string> names;
+    for (const Kernels* kernels : available()) names.emplace_back(kernels->name);
+    return names;
+}
+
+void Free::operator()(void* block) const noexcept { ::operator delete(block, std::align_val_t(64)); }
+
+Block allocate(std::size_t bytes) {
+    Block block(static_cast<char*>(::operator new(bytes + 64, std::align_val_t(64))));
+    std::memset(block.get(), 0, bytes + 64);
+    return block;
+}
+
+// Threads that make the same calls, and wait for one another after each.
+struct Program::Team {
+    i64 size;
+    std::atomic<i64> waiting{0};
+    std::atomic<i64> round{0};
+
+    explicit Team(i64 members) : size(members) {}
+
+    void meet() {
+        if (size == 1) return;
+        const i64 now = round.load();
+        if (waiting.fetch_add(1) + 1 == size) {
+            waiting.store(0);
+            round.store(now + 1);
+            return;
+        }
+        for (int i = 0; round.load() == now; ++i) wait(i);
+    }
+};
+
+Program::Program(const std::string& path) : kernels_(nullptr) {
+    for (const Kernels* kernels : available()) {
+        if (path == kernels->name) kernels_ = kernels;
+    }
+    if (kernels_ == nullptr) throw std::invalid_argument("this processor has no path " + path);
+}
+
+const char* Program::keep(const void* data, std::size_t bytes) {
+    constants_.push_back(allocate(bytes));
+    if (bytes > 0) std::memcpy(constants_.back().get(), data, bytes);
+    return constants_.back().get();
+}
+
+const i8* Program::pack(const i8* weights, i64 outputs, i64 k4) {
+    const i64 blocks = (outputs + OUTPUTS - 1) / OUTPUTS, row = k4 * GROUP;
+    constants_.push_back(allocate(std::size_t(blocks * OUTPUTS * row)));
+    i8* packed = reinterpret_cast<i8*>(constants_.back().get());
+    for (i64 o = 0; o < outputs; ++o) {
+        i8* to = packed + o / OUTPUTS * OUTPUTS * row + o % OUTPUTS * GROUP;
+        for (i64 k = 0; k < k4; ++k) std::memcpy(to + k * OUTPUTS * GROUP, weights + o * row + k * GROUP, GROUP);
+    }
+    return packed;
+}
+
+void Program::sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team) const {
+    std::vector<char*> spaces(IMAGE);
+    spaces[ARENA] = arenas_[std::size_t(arena)].get();
+    spaces[CONSTANT] = nullptr;
+    spaces.push_back(externals[0].base + index * externals[0].sample);
+    spaces.push_back(scratches_[std::size_t(team.size == 1 ? arena : part)].get());
+    for (std::size_t i = 1; i < externals.size(); ++i) {
+        spaces.push_back(externals[i].base + index * externals[i].sample);
+    }
+    const Each call{
+        [&](const MapArgs& args) { kernels_->map(args, spaces.data(), part, team.size); },
+        [&](const EncodeArgs& args) { kernels_->encode(args, spaces.data(), part, team.size); },
+        [&](const LifArgs& args) { kernels_->lif(args, spaces.data(), part, team.size); },
+        [&](const MatmulArgs& args) { kernels_->matmul(args, spaces.data(), part, team.size); },
+        [&](const GemmArgs& args) { kernels_->gemm(args, spaces.data(), part, team.size); },
+    };
+    for (const Step& step : steps_) {
+        std::visit(call, step);
+        team.meet();
+    }
+}
+
+void Program::run(const std::vector<External>& externals, i64 samples, i64 threads) {
+    const bool alone = samples >= threads;  // each thread has samples of its own
+    const std::size_t workers = std::size_t(threads);
+    while (arenas_.size() < (alone ? workers : 1)) arenas_.push_back(allocate(std::size_t(arena_bytes_)));
+    while (scratches_.size() < workers) scratches_.push_back(allocate(std::size_t(scratch_bytes_)));
+    std::atomic<i64> next{0};
+    Team team(threads);
+    const auto work = [&](i64 worker) {
+        if (!alone) {
+            for (i64 i = 0; i < samples; ++i) sample(externals, i, 0, worker, team);
+            return;
+        }
+        Team own(1);
+        for (i64 i = next++; i < samples; i = next++) sample(externals, i, worker, 0, own);
+    };
+    std::vector<std::thread> others;
+    others.reserve(workers);
+    for (i64 worker = 1; worker < threads; ++worker) others.emplace_back(work, worker);
+    work(0);
+    for (std::thread& other : others) other.join();
+}
+
+}  // namespace neurodeploy

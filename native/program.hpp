@@ -1,0 +1,64 @@
+// A planned network: kernel calls in order, constants, and the memory of each thread.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "plan.hpp"
+
+namespace neurodeploy {
+
+struct Kernels;
+
+// The paths that were built and that this processor has, the fastest first.
+std::vector<std::string> paths();
+
+struct Free {
+    void operator()(void* block) const noexcept;
+};
+using Block = std::unique_ptr<char, Free>;
+
+// Zeroed memory on a 64-byte boundary. Throws std::bad_alloc.
+Block allocate(std::size_t bytes);
+
+// An array of the caller: `sample` bytes for each sample.
+struct External {
+    char* base;
+    i64 sample;
+};
+
+class Program {
+public:
+    // Throws std::invalid_argument for a path that this processor does not have.
+    explicit Program(const std::string& path);
+    Program(const Program&) = delete;
+
+    using Step = std::variant<MapArgs, EncodeArgs, LifArgs, MatmulArgs, GemmArgs>;
+    void add(Step step) { steps_.push_back(step); }
+
+    // A copy that lives as long as the program.
+    const char* keep(const void* data, std::size_t bytes);
+
+    // Weights int8 [outputs][k4 * 4] as tiles; see kernels/tile.hpp.
+    const i8* pack(const i8* weights, i64 outputs, i64 k4);
+
+    void finish(i64 arena, i64 scratch) { arena_bytes_ = arena, scratch_bytes_ = scratch; }
+
+    // Runs `samples` samples on `threads` threads: one each, or all on one sample where there are fewer samples.
+    // externals: the images, then the outputs. One call at a time.
+    void run(const std::vector<External>& externals, i64 samples, i64 threads);
+
+private:
+    struct Team;
+    void sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team) const;
+
+    const Kernels* kernels_;
+    std::vector<Step> steps_;
+    std::vector<Block> constants_, arenas_, scratches_;
+    i64 arena_bytes_ = 0, scratch_bytes_ = 0;
+};
+
+}  // namespace neurodeploy

@@ -1,0 +1,65 @@
+"""Execute a quantized graph with the compiled kernels, slice by slice."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from neurodeploy.backends.native import engine
+from neurodeploy.backends.native.plan import Plan, plan
+from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.errors import Finding, LimitExceededError, UsageError
+from neurodeploy.images import check_images, slices
+from neurodeploy.ir.graph import Graph
+
+Progress = Callable[[int, int], None]
+SAMPLES = 8  # a thread between two reports of progress, which is also how long Ctrl-C may wait
+
+
+def run(
+    graph: Graph,
+    images: object,
+    probes: Probes = "none",
+    batch: int | None = None,
+    progress: Progress | None = None,
+    threads: int = 0,
+) -> RunResult:
+    """Run images float32 [N, C, H, W], or event frames [N, T, C, H, W], through a quantized graph.
+
+    probes: the LIFs whose spikes and membranes are kept.  batch: samples between two calls of progress(done, total),
+    and between two moments at which Ctrl-C ends the run; memory does not grow with it.
+    threads: 0 for one a core; samples are shared out, or the work on one where there are fewer samples than threads.
+    Raises UsageError for bad images, probes, batch or threads, DoesNotFitError for a graph that int32 does not hold,
+    EnvironmentMissingError where the extension was not built, LimitExceededError where memory does not suffice.
+    """
+    checked = check_images(images, graph.image_shape)
+    names = select_probes(probes, [node.name for node in graph.of("lif")])
+    if threads < 0:
+        raise UsageError(Finding("ND-B023", "threads", "0 (one a core) or more", str(threads), "leave threads out"))
+    workers = threads or len(os.sched_getaffinity(0))
+    count = len(checked)
+    try:
+        made = _plan(graph, names, engine.path())
+        outputs = [np.zeros((count, *shape), kind) for _, shape, kind in made.outputs]
+        start = time.perf_counter()
+        for part, _ in slices(checked, SAMPLES * workers if batch is None else batch):
+            made.program.run(checked, outputs, part.start, part.stop - part.start, workers)
+            if progress:
+                progress(part.stop, count)
+    except MemoryError as error:
+        need = "memory for the network's values, and for what is probed"
+        finding = Finding("ND-B024", "", need, "none left", "fewer images, probes or threads")
+        raise LimitExceededError(finding) from error
+    seconds = time.perf_counter() - start
+    logits, *kept = outputs
+    spikes, membrane = dict(zip(names, kept[::2], strict=True)), dict(zip(names, kept[1::2], strict=True))
+    return RunResult("native", logits, graph.output_scale, spikes, membrane, seconds)
+
+
+@lru_cache(maxsize=2)
+def _plan(graph: Graph, probes: tuple[str, ...], path: str) -> Plan:
+    return plan(graph, probes, path)

@@ -1,0 +1,256 @@
+"""Convolutions as implicit matrix products, fused with the LIF (and the max pooling) that alone reads them.
+
+A row of the product is one time step of one position; its axons are the channels of its taps, which the kernel finds
+through a table of offsets. So channels lie innermost in memory, then time, then positions; the padding is in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.backends.native.lower import STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
+from neurodeploy.backends.native.recorder import Op, Recorder
+from neurodeploy.backends.native.views import BYTES, Buffer, Shape, Space, Type, View, dense
+from neurodeploy.ir.graph import Node
+from neurodeploy.ir.types import Interval
+
+SUMS, LIF, POOL_LIF = 0, 1, 2  # what follows the sums (native/plan.hpp)
+NO_NEURON = (0, 12, 0, 0)
+BYTE_MAX = 255
+
+
+@dataclass(frozen=True)
+class Axons:
+    """Where the kernel finds the input: bytes from row to row and from run to run, and offsets of the taps."""
+
+    view: View
+    offsets: NDArray[np.int32]
+    row: int
+    runs: int
+    run_bytes: int
+    positions: int
+    rows: int  # a position: T, or 1 where the input is the same in all steps
+    zero: int  # what stands in memory for 0
+    padded_taps: bool  # each tap of the weights is padded to whole groups, not only the last
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A LIF as the kernels take it: (shift, decay bits, keep, threshold), its bias a channel, and its membrane."""
+
+    numbers: tuple[int, int, int, int]
+    bias: NDArray[np.int64]
+    membrane: View | None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A convolution that waits for what follows it.
+
+    view: how the value lies in memory, in elements; no memory belongs to it before it is written.
+    pool: (kernel, stride, padding, size) of a max pooling, two axes each.
+    """
+
+    node: Node
+    axons: Axons
+    steps: int
+    base: View
+    view: View
+    pool: tuple[Shape, Shape, Shape, Shape] | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Output channels."""
+        return self.base.shape[1]
+
+
+def pending(recorder: Recorder, node: Node, x: View, span: Interval, shape: Shape, steps: int) -> Pending:
+    """The convolution of x [T, C, *S]; shape: of its value in one step."""
+    axons = find_axons(recorder, node, x, span)
+    full = (steps, *shape)
+    base = View(Buffer(Space.ARENA), Type.I32, full, dense(full, [*range(2, len(full)), 0, 1]))
+    return Pending(node, axons, steps, base, base)
+
+
+def pooled(conv: Pending, node: Node, shape: Shape) -> Pending:
+    """The same with a max pooling before its neuron."""
+    full = (conv.steps, *shape)
+    base = replace(conv.base, shape=full, strides=dense(full, [2, 3, 0, 1]))
+    kernel, stride, padding = (node.integers(name) for name in ("kernel", "stride", "padding"))
+    return replace(conv, base=base, view=base, pool=(kernel, stride, padding, shape[1:]))
+
+
+def can_pool(conv: Pending) -> bool:
+    """Whether a max pooling can be fused: over lines of an image, nothing between it and the convolution."""
+    return conv.pool is None and conv.view is conv.base and len(conv.base.shape) == 4
+
+
+def write_sums(recorder: Recorder, conv: Pending) -> View:
+    """The sums themselves, int32."""
+    buffer = Buffer(Space.ARENA, prod(conv.base.shape) * BYTES[Type.I32])
+    base, view = replace(conv.base, buffer=buffer), replace(conv.view, buffer=buffer)
+    _gemm(recorder, conv, SUMS, base, None, np.zeros(conv.outputs, np.int64))
+    return replace(view, strides=(0, *view.strides[1:])) if conv.axons.rows == 1 and conv.steps > 1 else view
+
+
+def write_spikes(recorder: Recorder, conv: Pending, neuron: Neuron) -> View:
+    """The spikes of the LIF that follows; neuron.membrane, if any, has the strides of conv.view."""
+    buffer = Buffer(Space.ARENA, prod(conv.base.shape))
+    base = replace(conv.base, buffer=buffer, type=Type.U8)
+    _gemm(recorder, conv, POOL_LIF if conv.pool else LIF, base, neuron, neuron.bias)
+    return replace(conv.view, buffer=buffer, type=Type.U8)
+
+
+def channel_bias(conv: Pending, bias: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The bias of each output channel, or None where it differs between positions. bias: of the rank of the value."""
+    shape, strides = conv.view.shape[1:], conv.view.strides[1:]
+    channels = [size > 1 and step < conv.outputs for size, step in zip(shape, strides, strict=True)]
+    if any(size > 1 and not inside for size, inside in zip(bias.shape, channels, strict=True)):
+        return None
+    sizes = [size if inside else 1 for size, inside in zip(shape, channels, strict=True)]
+    index = np.zeros(sizes, np.int64)
+    for axis, (size, step) in enumerate(zip(sizes, strides, strict=True)):
+        index += np.arange(size).reshape([-1 if i == axis else 1 for i in range(len(sizes))]) * step
+    found = np.zeros(conv.outputs, np.int64)
+    found[index] = np.broadcast_to(bias, sizes)
+    return found
+
+
+def grouped(recorder: Recorder, node: Node, x: View, span: Interval, shape: Shape, steps: int) -> View:
+    """A convolution in groups: each group writes the sums of its channels."""
+    weight, groups = node.tensors["weight"], node.integer("groups")
+    full, width, fan_in = (steps, *shape), shape[0] // groups, weight.shape[1]
+    y = recorder.new(full, [*range(2, len(full)), 0, 1], Type.I32)
+    for group in range(groups):
+        channels = slice(group * width, (group + 1) * width)
+        part = replace(node, tensors={"weight": weight[channels]})
+        axons = find_axons(recorder, part, x.part(0, group * fan_in, (group + 1) * fan_in), span)
+        target = y.part(0, channels.start, channels.stop)
+        _gemm(recorder, Pending(part, axons, steps, target, target), SUMS, target, None, np.zeros(width, np.int64))
+    return replace(y, strides=(0, *y.strides[1:])) if x.constant and steps > 1 else y
+
+
+def _gemm(
+    recorder: Recorder, conv: Pending, tail: int, y: View, neuron: Neuron | None, bias: NDArray[np.int64]
+) -> None:
+    axons, numbers = conv.axons, neuron.numbers if neuron else NO_NEURON
+    matrix = weights_of(conv.node.tensors["weight"], axons.padded_taps)
+    zero = -axons.zero * matrix.sum(axis=1, dtype=np.int64) if axons.zero else np.zeros(len(matrix), np.int64)
+    start = np.zeros(-(-len(matrix) // TILE_OUTPUTS) * TILE_OUTPUTS, np.int64)
+    start[: len(matrix)] = bias + (zero << numbers[0])
+    keep: Any = recorder.program.keep
+    fan_in = [
+        recorder.program.pack(matrix),
+        keep(axons.offsets),
+        keep(start.astype(np.uint64).astype(np.uint32)),  # modulo 2^32, as the kernel adds
+        matrix.shape[1] // TILE_GROUP,
+        len(matrix),
+    ]
+    runs, positions = axons.runs, axons.positions
+    if not conv.pool and axons.run_bytes == positions * axons.rows * axons.row:
+        runs, positions = 1, runs * positions
+    line = axons.positions if conv.pool else 0
+    kernel_lines = conv.pool[0][0] if conv.pool else 0
+    rows = max(STRIP_ROWS, axons.rows) + kernel_lines * line * axons.rows + axons.rows
+    recorder.scratch = max(recorder.scratch, rows * TILE_OUTPUTS * BYTES[Type.I32])
+    recorder.add(
+        "gemm",
+        {"x": axons.view, "y": y, "v": neuron.membrane if neuron else None},
+        tail=tail,
+        fan_in=fan_in,
+        rows=[axons.row, runs, axons.run_bytes, positions, axons.rows, conv.steps],
+        step_y=y.strides[0],
+        position_y=y.strides[-1] if len(y.shape) > 2 else 0,
+        neuron=numbers,
+        pool=[n for sizes in conv.pool for n in sizes] if conv.pool else [],
+    )
+
+
+def weights_of(weight: NDArray[Any], padded_taps: bool) -> NDArray[np.int8]:
+    """int8 [outputs, fan-in]: tap by tap the channels, zeros up to whole groups after each tap or at the end."""
+    taps = np.moveaxis(weight.reshape(*weight.shape[:2], -1), 1, 2)  # [O, taps, C]
+    if not padded_taps:
+        taps = taps.reshape(len(weight), 1, -1)
+    missing = -taps.shape[2] % TILE_GROUP
+    filled = np.pad(taps, [(0, 0), (0, 0), (0, missing)]) if missing else taps
+    return np.ascontiguousarray(filled, np.int8).reshape(len(weight), -1)
+
+
+def find_axons(recorder: Recorder, node: Node, x: View, span: Interval) -> Axons:
+    """The input as rows: as it lies in memory if it can be, else copied with its padding, or window by window."""
+    weight = node.tensors["weight"]
+    kernel, stride, padding = weight.shape[2:], node.integers("stride"), node.integers("padding")
+    span = span.union(Interval(0, 0))
+    zero = max(0, -span.lo)
+    kind = Type.U8 if span.hi + zero <= BYTE_MAX else Type.I32
+    zero = zero if kind == Type.U8 else 0
+    x = x.once
+    if prod(kernel) == 1 and not any(padding):  # positions that no window meets need no place
+        for axis, step in enumerate(stride, start=1):
+            x = x.part(axis, 0, x.shape[axis + 1], step)
+        stride = (1,) * len(stride)
+    if any(padding) or zero or x.type != kind or not _lies_in_rows(x):
+        x = _padded(recorder, x, kind, padding, zero)
+    sizes = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride, strict=True))
+    if len(kernel) > 2 or (stride and stride[-1] > 1):
+        return _windows(recorder, x, kernel, stride, sizes, zero)
+    return _taps(x, kernel, stride, sizes, zero)
+
+
+def _lies_in_rows(x: View) -> bool:
+    """Whether groups of channels, and rows of a line, follow one another in memory as the kernel reads them."""
+    time, channel, *space = x.strides
+    row = time if x.shape[0] > 1 or not space else space[-1]
+    aligned = channel == 1 and x.shape[1] % TILE_GROUP == 0
+    return aligned and (not space or space[-1] == x.shape[0] * row) and len(space) <= 2
+
+
+def _padded(recorder: Recorder, x: View, kind: Type, padding: Shape, zero: int) -> View:
+    """A copy with channels up to whole groups, and the padding around; `zero` is added to all of it."""
+    steps, channels, *space = x.shape
+    sizes = [n + 2 * p for n, p in zip(space, padding, strict=True)]
+    full = (steps, -(-channels // TILE_GROUP) * TILE_GROUP, *sizes)
+    plane = recorder.new(full, [*range(2, len(full)), 0, 1], kind)
+    if zero or any(padding):
+        recorder.fill(zero, plane)
+    inside = plane.part(0, 0, channels)
+    for axis, (n, p) in enumerate(zip(space, padding, strict=True), start=1):
+        inside = inside.part(axis, p, p + n)
+    recorder.map(Op.ADD if zero else Op.SET, x, inside)
+    return inside if not any(padding) else replace(plane, shape=(steps, channels, *sizes))
+
+
+def _taps(x: View, kernel: Shape, stride: Shape, sizes: Shape, zero: int) -> Axons:
+    """The windows as they lie in memory: an offset for each group of channels of each tap."""
+    width, space = BYTES[x.type], x.strides[2:]
+    groups = np.arange(-(-x.shape[1] // TILE_GROUP)) * TILE_GROUP
+    taps = [sum(i * step for i, step in zip(tap, space, strict=True)) for tap in product(*map(range, kernel))]
+    offsets = (np.array(taps)[:, None] + groups).reshape(-1) * width
+    row = x.strides[0] if x.shape[0] > 1 or not space else space[-1]
+    runs, run = (sizes[0], stride[0] * space[0]) if len(space) == 2 else (1, 0)
+    positions = sizes[-1] if sizes else 1
+    return Axons(x, offsets.astype(np.int32), row * width, runs, run * width, positions, x.shape[0], zero, True)
+
+
+def _windows(recorder: Recorder, x: View, kernel: Shape, stride: Shape, sizes: Shape, zero: int) -> Axons:
+    """A copy window by window: the taps of a row, channels innermost, side by side."""
+    steps, channels, *_ = x.shape
+    fan_in = prod(kernel) * channels
+    row = -(-fan_in // TILE_GROUP) * TILE_GROUP
+    rows = recorder.new((steps, row, *sizes), [*range(2, 2 + len(sizes)), 0, 1], x.type)
+    inner = dense((*kernel, channels), range(len(kernel) + 1))
+    shape = (steps, channels, *sizes, *kernel)
+    target = View(rows.buffer, x.type, shape, (rows.strides[0], 1, *rows.strides[2:], *inner[:-1]))
+    steps_in = tuple(s * step for s, step in zip(stride, x.strides[2:], strict=True))
+    recorder.map(Op.SET, replace(x, shape=shape, strides=(*x.strides[:2], *steps_in, *x.strides[2:])), target)
+    offsets = np.arange(0, row, TILE_GROUP) * BYTES[x.type]
+    line = sizes[-1] * steps * row * BYTES[x.type]
+    runs = prod(sizes[:-1])
+    bytes_row = row * BYTES[x.type]
+    return Axons(rows, offsets.astype(np.int32), bytes_row, runs, line, sizes[-1], steps, zero, False)

@@ -1,0 +1,218 @@
+"""The planner: a quantized graph becomes a list of kernel calls, once; weights are packed, buffers have their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.backends.native import conv
+from neurodeploy.backends.native.lower import LOWER, Context
+from neurodeploy.backends.native.recorder import Op, Recorder
+from neurodeploy.backends.native.views import INT32, Buffer, Space, Type, View, dense, loop, memory_order
+from neurodeploy.errors import DoesNotFitError, Finding
+from neurodeploy.ir.graph import Graph, Node, live_nodes
+from neurodeploy.ir.proof import membrane, symmetric
+from neurodeploy.ir.types import ValueType
+from neurodeploy.ir.verify import types
+from neurodeploy.numerics import PROFILES, Profile
+
+Value = View | conv.Pending
+MAX_AXES = 11  # of a value, beside time (native/plan.hpp)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A program of the engine, and its outputs in the order in which it takes their arrays: [N, *shape] each."""
+
+    program: Any
+    outputs: tuple[tuple[str, tuple[int, ...], type[np.generic]], ...]
+
+
+def plan(graph: Graph, probes: tuple[str, ...], path: str) -> Plan:
+    """Lower a quantized graph for one processor path; probes: LIFs whose spikes and membranes are written out.
+
+    outputs: "logits" int64 [classes], then for each probe its spikes uint8 and membranes int32 [T, *shape].
+    Raises DoesNotFitError with every value and membrane that int32 does not hold.
+    """
+    check_widths(graph)
+    return _Planner(graph, probes, path).run()
+
+
+def check_widths(graph: Graph) -> None:
+    """Raise DoesNotFitError unless int32 holds every value but the logits, and no membrane needs to be clipped."""
+    profile, known = PROFILES[graph.profile], types(graph)
+    findings = []
+    for node in graph.nodes:
+        value = known[node.name]
+        if node.name != graph.output and not value.range.within(INT32):
+            findings.append(_finding(node, "values in int32", f"worst case {value.range}"))
+        if len(value.shape) > MAX_AXES:
+            findings.append(_finding(node, f"at most {MAX_AXES} axes", str(len(value.shape))))
+        if node.op == "lif":
+            worst, most = membrane(node, known[node.inputs[0]], graph.steps, profile), symmetric(profile.state_max)
+            if not (worst.within(most) and worst.within(INT32)):
+                findings.append(_finding(node, f"membranes in {most}", f"worst case {worst}"))
+    if findings:
+        raise DoesNotFitError(findings)
+
+
+def _finding(node: Node, need: str, have: str) -> Finding:
+    return Finding("ND-B022", node.name, need, have, "run it on the backend reference", str(node.source))
+
+
+class _Planner:
+    def __init__(self, graph: Graph, probes: tuple[str, ...], path: str) -> None:
+        self.graph, self.probes, self.types = graph, probes, types(graph)
+        self.recorder = Recorder(path)
+        self.profile: Profile = PROFILES[graph.profile]
+        self.values: dict[str, Value] = {}
+        self.outputs: list[tuple[str, tuple[int, ...], type[np.generic]]] = []
+        self.readers = self._readers()
+
+    def run(self) -> Plan:
+        logits = self._output("logits", self.types[self.graph.output].shape, np.int64, Type.I64)
+        context = Context(self.recorder, self.graph.steps, self.profile, self._images())
+        for node in self.graph.nodes:
+            if node.name not in self.readers:
+                continue
+            if node.op == "readout":
+                self._readout(node, logits)
+            else:
+                self.values[node.name] = self._lowered(context, node)
+        return Plan(self.recorder.finish(), tuple(self.outputs))
+
+    def _readers(self) -> dict[str, int]:
+        """How many nodes read each value that is needed, for the output or a probe."""
+        needed = {node.name for node in live_nodes(self.graph)} | set(self.probes)
+        for node in reversed(self.graph.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+        readers = dict.fromkeys(needed, 0)
+        for node in self.graph.nodes:
+            for name in node.inputs if node.name in needed else ():
+                readers[name] += 1
+        return readers
+
+    def _images(self) -> View:
+        """[T, *shape] of the sample, C order."""
+        graph = self.graph
+        shape = graph.image_shape
+        frame = graph.encoders[0].integers("shape")
+        strides = dense(frame, range(len(frame)))
+        time = strides[0] * frame[0] if len(shape) > len(frame) else 0
+        return View(Buffer(Space.IMAGE), Type.F32, (graph.steps, *frame), (time, *strides))
+
+    def _lowered(self, context: Context, node: Node) -> Value:
+        known = self.types[node.name]
+        if node.op == "conv":
+            return self._sole(node, self._conv(node, known))
+        waiting = self.values[node.inputs[0]] if node.inputs else None
+        if isinstance(waiting, conv.Pending):
+            fused = self._fused(node, waiting, known)
+            if fused is not None:
+                return self._sole(node, fused)
+        if node.op == "lif":
+            return self._lif(node, self._view(node.inputs[0]))
+        spans = [self.types[name].range for name in node.inputs]
+        return LOWER[node.op](context, node, [self._view(name) for name in node.inputs], spans, known)
+
+    def _sole(self, node: Node, value: Value) -> Value:
+        """What waits is written now if more than one node reads it."""
+        if isinstance(value, conv.Pending) and self.readers[node.name] != 1:
+            return conv.write_sums(self.recorder, value)
+        return value
+
+    def _view(self, name: str) -> View:
+        """The value in memory; a max pooling that waited with its convolution is written after its sums."""
+        value = self.values[name]
+        if isinstance(value, conv.Pending):
+            value = self.values[name] = conv.write_sums(self.recorder, value)
+        return value
+
+    def _conv(self, node: Node, known: ValueType) -> Value:
+        x, span = self._view(node.inputs[0]), self.types[node.inputs[0]].range
+        make = conv.pending if node.integer("groups") == 1 else conv.grouped
+        return make(self.recorder, node, x, span, known.shape, self.graph.steps)
+
+    def _fused(self, node: Node, waiting: conv.Pending, known: ValueType) -> Value | None:
+        """The node as part of the convolution before it, or None."""
+        if node.op == "lif":
+            return self._fused_lif(node, waiting)
+        if node.op == "max_pool":
+            return conv.pooled(waiting, node, known.shape) if self._pools_into_lif(node, waiting) else None
+        view = None
+        if node.op == "permute":
+            view = waiting.view.permuted(node.integers("axes"))
+        elif node.op == "reshape":
+            view = waiting.view.reshaped(known.shape)
+        return None if view is None else replace(waiting, view=view)
+
+    def _pools_into_lif(self, node: Node, waiting: conv.Pending) -> bool:
+        """Whether a LIF with a bias a channel alone reads the pooled sums."""
+        readers = [reader for reader in self.graph.consumers[node.name] if reader.name in self.readers]
+        if not conv.can_pool(waiting) or len(readers) != 1 or readers[0].op != "lif":
+            return False
+        return readers[0].tensors["bias_mant"].shape[1:] == (1, 1)
+
+    def _numbers(self, node: Node) -> tuple[int, int, int, int]:
+        """(shift, decay bits, keep, threshold in membrane units)."""
+        shift, unit = self.profile.threshold_shift, self.profile.decay_unit
+        threshold = node.integer("vth") << shift
+        return shift + node.integer("weight_exp"), self.profile.decay_bits, unit - node.integer("dv"), threshold
+
+    def _fused_lif(self, node: Node, waiting: conv.Pending) -> View | None:
+        bias = conv.channel_bias(waiting, _bias(node))
+        if bias is None:
+            return None
+        kept = None
+        if node.name in self.probes:
+            size = 4 * int(np.prod(waiting.base.shape))
+            kept = replace(waiting.view, buffer=Buffer(Space.ARENA, size), type=Type.I32)
+        y = conv.write_spikes(self.recorder, waiting, conv.Neuron(self._numbers(node), bias, kept))
+        return self._probed(node, y, kept)
+
+    def _lif(self, node: Node, x: View) -> View:
+        recorder, bias = self.recorder, self.recorder.constant(_bias(node).astype(np.int32), Type.I32)
+        y = recorder.new(x.shape, memory_order(x), Type.U8)
+        kept = replace(y, buffer=Buffer(Space.ARENA, 4 * y.buffer.size), type=Type.I32)
+        kept_view = kept if node.name in self.probes else None
+        shape = x.shape[1:]
+        over = loop(shape, x.strides[1:], y.strides[1:], bias.broadcast(shape).strides[1:], key=1)
+        recorder.add(
+            "lif",
+            {"x": x, "y": y, "v": kept_view, "bias": bias},
+            loop=over,
+            neuron=self._numbers(node),
+            steps=self.graph.steps,
+            step_x=x.strides[0],
+            step_y=y.strides[0],
+        )
+        return self._probed(node, y, kept_view)
+
+    def _probed(self, node: Node, y: View, kept: View | None) -> View:
+        """Write spikes and membranes of a probed LIF into the caller's arrays."""
+        if kept is not None:
+            shape = self.types[node.name].shape
+            self.recorder.map(Op.SET, y, self._output(f"{node.name}.spikes", y.shape, np.uint8, Type.U8))
+            self.recorder.map(Op.SET, kept, self._output(f"{node.name}.v", (y.shape[0], *shape), np.int32, Type.I32))
+        return y
+
+    def _output(self, name: str, shape: tuple[int, ...], kind: type[np.generic], element: Type) -> View:
+        buffer = Buffer(Space.OUTPUT + len(self.outputs))
+        self.outputs.append((name, shape, kind))
+        return View(buffer, element, shape, dense(shape, range(len(shape))))
+
+    def _readout(self, node: Node, logits: View) -> None:
+        x = self._view(node.inputs[0])
+        bias = self.recorder.constant(node.tensors["bias"].astype(np.int64), Type.I64)
+        row = View(logits.buffer, Type.I64, (1, *logits.shape), (1, *logits.strides))
+        self.recorder.map(Op.SET, bias, row)
+        self.recorder.map(Op.ADD, x, replace(row, shape=x.shape, strides=(0, *logits.strides)), over_time=True)
+
+
+def _bias(node: Node) -> NDArray[np.int64]:
+    """bias_mant 2^bias_exp, membrane units."""
+    return node.tensors["bias_mant"].astype(np.int64) << node.integer("bias_exp")
