@@ -17,7 +17,8 @@ from neurodeploy.errors import Finding, InvalidFileError, LimitExceededError, Us
 
 Array = NDArray[Any]
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # 3.0 is for records alone
-NAMES = ("images", "labels")
+SAMPLES = ("images", "frames")  # SpikingJelly calls event frames `frames`
+NAMES = (*SAMPLES, "labels")
 MAX_BYTES = 4 << 30  # of the arrays in a file, unpacked: a million digits in float32 are 2.9 GiB
 # What numpy.load and zipfile raise on damaged bytes: RuntimeError where a flag says that a member is encrypted.
 DAMAGED = (
@@ -27,27 +28,28 @@ DAMAGED = (
 
 
 class Data(NamedTuple):
-    """Images, and labels where the file has them."""
+    """Images or event frames, and labels where the file has them."""
 
     images: Array
     labels: Array | None
 
 
 def load_data(images: Path, limit: int | None = None, labels: Path | None = None) -> Data:
-    """The first `limit` images of a .npy or .npz file, with the labels of the same .npz file or of a file of their own.
+    """The first `limit` samples of a .npy or .npz file, with the labels of the same .npz file or of one of their own.
 
     Raises InvalidFileError for a missing, damaged or foreign file, LimitExceededError for one of over MAX_BYTES.
     """
     arrays = _arrays(images)
-    if "images" not in arrays:
-        raise _invalid(images, "an array `images`", f"arrays {', '.join(arrays) or 'none'}")
+    samples = next((arrays[name] for name in SAMPLES if name in arrays), None)
+    if samples is None:
+        raise _invalid(images, "an array `images` or `frames`", f"arrays {', '.join(arrays) or 'none'}")
     found = arrays.get("labels")
     if labels is not None:
         own = _arrays(labels)
         found = own.get("labels", own.get("images"))
         if found is None:
             raise _invalid(labels, "an array `labels`", f"arrays {', '.join(own) or 'none'}")
-    data = Data(np.asarray(arrays["images"][:limit]), None if found is None else np.asarray(found[:limit]))
+    data = Data(np.asarray(samples[:limit]), None if found is None else np.asarray(found[:limit]))
     _require_numbers(images, data.images)
     return data
 
@@ -87,7 +89,7 @@ def _unpacked(path: Path, held: Any) -> dict[str, Array]:
     """The arrays of a .npz file, which may be a thousand times larger than the file."""
     wanted = [name for name in NAMES if name in held]
     if not wanted:
-        raise _invalid(path, "an array `images`", f"arrays {', '.join(held.files) or 'none'}")
+        raise _invalid(path, "an array `images` or `frames`", f"arrays {', '.join(held.files) or 'none'}")
     entries = [entry for entry in held.zip.infolist() if entry.filename.removesuffix(".npy") in wanted]
     _require_memory(path, sum(entry.file_size for entry in entries))
     for entry in entries:

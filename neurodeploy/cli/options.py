@@ -24,7 +24,7 @@ images = click.option(
     "--images",
     required=True,
     type=click.Path(path_type=Path),
-    help="Images [N, C, H, W], or event frames [N, T, C, H, W], as the model takes them: .npy, or `images` in a .npz.",
+    help="Images [N, C, H, W], or event frames [N, T, C, H, W], as the model takes them: .npy, or .npz with `images`.",
 )
 limit = click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many images.")
 probes = click.option(
