@@ -148,6 +148,9 @@ def test_command_line(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "equal" in capsys.readouterr().out
     assert invoke(["inspect", out]) == 0
     assert "event frames" in capsys.readouterr().out
+    np.savez(tmp_path / "spikingjelly.npz", frames=given)
+    assert invoke(["run", out, "--images", str(tmp_path / "spikingjelly.npz"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["classes"]) == 8
     np.save(tmp_path / "ten.npy", np.zeros((2, 10, 2, 16, 16), np.uint8))
     assert invoke(["run", out, "--images", str(tmp_path / "ten.npy")]) == 2
     assert "T 3 needed, 10 found: bin the events into 3 frames" in capsys.readouterr().err
