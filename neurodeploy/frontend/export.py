@@ -19,7 +19,8 @@ from neurodeploy.errors import Finding, UnsupportedModelError
 from neurodeploy.frontend.places import raised_at
 
 # What torch says where tensors do not fit one another.
-_OF_SHAPES = ("for input of size", "broadcast", "must match", "channels", "Dimension out of range", "multiplied")
+_RANK = "umber of dimensions"  # an image where event frames are taken, or the other way round
+_OF_SHAPES = ("for input of size", "broadcast", "must match", "channels", "Dimension out of range", "multiplied", _RANK)
 _SIZE = (
     "use the size, channels and axes that the model was built for ([N, T, C, H, W] for event frames); "
     "a patch embedding that halves k times needs a size that 2^k divides"
