@@ -41,22 +41,17 @@ void run(const MapArgs& args, Spaces spaces, i64 part, i64 parts) {
                   [&](i64 at_x, i64 at_y, i64, i64 n) { line<op>(y + at_y, x + at_x, sy, sx, n); });
 }
 
-template <Op op, class X>
-void by_output(const MapArgs& args, Spaces spaces, i64 part, i64 parts) {
-    switch (args.y.type) {
-        case Type::u8: return run<op, X, u8>(args, spaces, part, parts);
-        case Type::i32: return run<op, X, i32>(args, spaces, part, parts);
-        default: return run<op, X, i64>(args, spaces, part, parts);
-    }
-}
-
 template <Op op>
-void by_input(const MapArgs& args, Spaces spaces, i64 part, i64 parts) {
-    switch (args.x.type) {
-        case Type::u8: return by_output<op, u8>(args, spaces, part, parts);
-        case Type::i32: return by_output<op, i32>(args, spaces, part, parts);
-        default: return by_output<op, i64>(args, spaces, part, parts);
+void by_type(const MapArgs& args, Spaces spaces, i64 part, i64 parts) {
+    const bool from_bytes = args.x.type == Type::u8;
+    if (args.y.type == Type::u8) {
+        return from_bytes ? run<op, u8, u8>(args, spaces, part, parts) : run<op, i32, u8>(args, spaces, part, parts);
     }
+    if (args.y.type == Type::i32) {
+        return from_bytes ? run<op, u8, i32>(args, spaces, part, parts) : run<op, i32, i32>(args, spaces, part, parts);
+    }
+    if (args.x.type == Type::i64) return run<op, i64, i64>(args, spaces, part, parts);
+    return from_bytes ? run<op, u8, i64>(args, spaces, part, parts) : run<op, i32, i64>(args, spaces, part, parts);
 }
 
 template <class Y>
@@ -80,13 +75,15 @@ void map(const MapArgs& args, Spaces spaces, i64 part, i64 parts) {
         if (part > 0) return;
         parts = 1;
     }
-    switch (args.op) {
-        case Op::set: return by_input<Op::set>(args, spaces, part, parts);
-        case Op::add: return by_input<Op::add>(args, spaces, part, parts);
-        case Op::both: return by_input<Op::both>(args, spaces, part, parts);
-        case Op::without: return by_input<Op::without>(args, spaces, part, parts);
-        case Op::max: return by_input<Op::max>(args, spaces, part, parts);
+    switch (args.op) {  // masks are bytes, and a maximum has the type of what it is of
+        case Op::set: return by_type<Op::set>(args, spaces, part, parts);
+        case Op::add: return by_type<Op::add>(args, spaces, part, parts);
+        case Op::both: return run<Op::both, u8, u8>(args, spaces, part, parts);
+        case Op::without: return run<Op::without, u8, u8>(args, spaces, part, parts);
+        case Op::max: break;
     }
+    if (args.y.type == Type::u8) return run<Op::max, u8, u8>(args, spaces, part, parts);
+    run<Op::max, i32, i32>(args, spaces, part, parts);
 }
 
 void encode(const EncodeArgs& args, Spaces spaces, i64 part, i64 parts) {

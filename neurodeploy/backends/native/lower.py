@@ -61,7 +61,8 @@ def _combined(recorder: Recorder, op: Op, a: View, b: View, kind: Type) -> View:
 
 def add(context: Context, node: Node, inputs: Sequence[View], spans: Sequence[Interval], known: ValueType) -> View:
     """a + b."""
-    return _combined(context.recorder, Op.ADD, *inputs, type_of(known.range))
+    a, b = inputs
+    return _combined(context.recorder, Op.ADD, a, b, type_of(known.range))
 
 
 def gate(context: Context, node: Node, inputs: Sequence[View], spans: Sequence[Interval], known: ValueType) -> View:
