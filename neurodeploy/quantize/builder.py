@@ -14,7 +14,7 @@ from neurodeploy.ir.infer import IllegalNode
 from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.types import ValueType
 from neurodeploy.quantize.options import QuantizeOptions
-from neurodeploy.quantize.streams import Stream
+from neurodeploy.quantize.streams import Share, Stream
 
 
 class Refused(Exception):  # noqa: N818  (turned into a Finding by the walk, so that all are listed at once)
@@ -53,7 +53,7 @@ class Builder:
     values: dict[str, Quantity] = field(default_factory=dict)
     choices: list[dict[str, object]] = field(default_factory=list)
     streams: Mapping[str, Stream] = field(default_factory=dict)
-    units: dict[str, float] = field(default_factory=dict)  # of the convolutions that share one with others
+    shares: dict[str, Share] = field(default_factory=dict)  # of the convolutions whose unit is that of a stream
     output_scale: float = 1.0
 
     def emit(

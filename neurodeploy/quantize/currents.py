@@ -11,14 +11,14 @@ from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, onto_grid, round_to
-from neurodeploy.quantize.streams import ENDS, PLAIN
+from neurodeploy.quantize.streams import ENDS, PLAIN, Share
 
 TOO_TIGHT = "ND-Q013"
 MOST_CLIPPED = 0.5  # share of a layer's weights at the end of their range; beyond it the layer is another one
 FINEST_STEP = 1.001  # by which the read-out's unit grows at least, where its sums leave the payload's width
 ROUNDING = 1e-6  # float noise of a ratio of scales, relative
 BIAS_BITS = 31  # of the read-out's bias in units of the logits
-JOIN_MOST = 127  # units that a joining spike is worth: an int8 weight
+JOIN_MOST = 127  # the largest weight of a joining spike
 
 
 def driven(graph: Graph, conv: Node) -> tuple[list[Node], Node]:
@@ -53,8 +53,8 @@ def current_of(conv: Node, neuron: Node, axon_scale: float, axon: ValueType) -> 
 def quantize_conv(build: Builder, node: Node) -> None:
     """A traced conv becomes an int8 conv whose unit suits the neuron that it drives."""
     axon = build.values[node.inputs[0]]
-    if node.name in build.units:
-        _quantize_shared(build, node, axon, build.units[node.name])
+    if node.name in build.shares:
+        _quantize_shared(build, node, axon, build.shares[node.name])
         return
     _, reader = driven(build.traced, node)
     if reader.op == "time_mean":
@@ -70,14 +70,23 @@ def quantize_conv(build: Builder, node: Node) -> None:
     _report_scale(build, node, scale, bits)
 
 
-def _quantize_shared(build: Builder, node: Node, axon: Quantity, unit: float) -> None:
-    """A conv of a stream: its unit is that of the others."""
-    bits = build.options.bits(node.name)
+def _quantize_shared(build: Builder, node: Node, axon: Quantity, share: Share) -> None:
+    """A conv of a stream: its unit is that of the others; one of larger weights counts in 2, 4, .. of them."""
+    bits, unit = build.options.bits(node.name), share.unit * (1 << share.doublings)
     integers, clipped, zeroed = onto_grid(node.tensors["weight"] * (axon.scale / unit), bits)
     _refuse_clipped(clipped)
     _emit_conv(build, node, axon, integers, unit)
+    build.values[node.name] = _doubled(build, node, build.values[node.name], share)
     facts = {"unit": unit, "largest_weight": int(np.abs(integers).max(initial=0)), "clipped": clipped, "zeroed": zeroed}
     build.report(node, kind="conv", weight_bits=bits, **facts)
+
+
+def _doubled(build: Builder, node: Node, current: Quantity, share: Share) -> Quantity:
+    """A current in the stream's own unit: added to itself as often as it takes."""
+    name = current.name
+    for power in range(1, share.doublings + 1):
+        name = build.emit("add", replace(node, name=f"{node.name}.times{1 << power}"), (name, name), {})
+    return Quantity(name, share.unit, current.bias)
 
 
 def _refuse_clipped(clipped: float) -> None:
@@ -107,16 +116,20 @@ def require_one_scale(a: Quantity, b: Quantity) -> None:
 
 def _joined(build: Builder, node: Node, spikes: Quantity, unit: float) -> Quantity:
     """Spikes or counts as a current: a depthwise 1x1 convolution by the whole number of units that one is worth."""
-    worth = spikes.scale / unit
-    if abs(worth - round(worth)) > ROUNDING * worth or not 1 <= round(worth) <= JOIN_MOST:
-        need, have = f"a spike worth 1 to {JOIN_MOST} whole units of the current", f"{worth:.6g} units"
+    worth, doublings = spikes.scale / unit, 0
+    while worth / (1 << doublings) > JOIN_MOST + ROUNDING:
+        doublings += 1
+    weight = round(worth / (1 << doublings))
+    if abs(weight * (1 << doublings) - worth) > ROUNDING * worth or not weight:
+        need, have = "a spike worth a whole number of the current's units", f"{worth:.6g} units"
         raise Refused("ND-Q024", need, have, "add spikes of one scale to a current")
     shape = build.types[spikes.name].shape
     rank = len(shape) - 1
-    weight = tensor(np.full((shape[0], 1, *(1,) * rank), round(worth)), np.int8)
+    weights = tensor(np.full((shape[0], 1, *(1,) * rank), weight), np.int8)
     window: dict[str, Attribute] = {"stride": (1,) * rank, "padding": (0,) * rank, "groups": shape[0]}
     like = replace(node, name=f"{node.name}.joining")
-    return Quantity(build.emit("conv", like, (spikes.name,), window, {"weight": weight}), unit)
+    name = build.emit("conv", like, (spikes.name,), window, {"weight": weights})
+    return _doubled(build, like, Quantity(name, unit), Share(unit, doublings))
 
 
 def _report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> None:

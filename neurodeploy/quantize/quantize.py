@@ -104,17 +104,15 @@ def _settled(build: Builder, stream: Stream, findings: list[Finding]) -> bool:
     if any(name not in build.values for name in stream.sources):
         return False
     try:
-        unit = choose_unit(build, stream, _quantize)
+        build.shares |= choose_unit(build, stream, _quantize)
     except DoesNotFitError as error:
         findings.extend(error.findings)
-    else:
-        build.units |= {conv.name: unit for conv in stream.convs}
     return True
 
 
 def _handled(build: Builder, node: Node, findings: list[Finding]) -> bool:
     """Quantize a node if what it needs is known; False where it has to wait. A neuron that waits still makes spikes."""
-    settled = node.op != "conv" or build.streams[node.name].plain or node.name in build.units
+    settled = node.op != "conv" or build.streams[node.name].plain or node.name in build.shares
     if not settled or any(name not in build.values for name in node.inputs):
         if node.op == "neuron":
             build.types[node.name] = ValueType(types(build.traced)[node.name].shape, BINARY)
@@ -201,12 +199,31 @@ def _add(build: Builder, node: Node) -> None:
 
 
 def _mul(build: Builder, node: Node) -> None:
-    """A product of spikes is an AND; the mask is the input that is broadcast."""
+    """A product of spikes is an AND, with 1 - x an AND NOT; the mask is that x, else the input that is broadcast."""
     a, b = _inputs(build, node)
+    if a.scale < 0 and b.scale < 0:
+        raise Refused("ND-Q025", "spikes times 1 - x", "(1 - x) (1 - y)", "write it as 1 - max(x, y), or as a neuron")
     wide = build.types[a.name].size > build.types[b.name].size
-    mask, spikes = (b, a) if wide else (a, b)
-    name = build.emit("gate", node, (mask.name, spikes.name), {})
-    build.values[node.name] = Quantity(name, a.scale * b.scale)
+    first = a.scale < 0 or not (wide or b.scale < 0)
+    mask, spikes = (a, b) if first else (b, a)
+    name = build.emit("inhibit" if mask.scale < 0 else "gate", node, (mask.name, spikes.name), {})
+    build.values[node.name] = Quantity(name, abs(a.scale * b.scale))
+
+
+def _complement(build: Builder, node: Node) -> None:
+    """1 - x of spikes: no node of its own, for products alone read it, and inhibit by x."""
+    (x,) = _inputs(build, node)
+    wrong = ", ".join(f"{reader.op} {reader.name}" for reader in _readers(build.traced, node) if reader.op != "mul")
+    if wrong or x.scale != 1:
+        have = f"{node.name} read by {wrong}" if wrong else f"spikes of {x.scale:.6g}"
+        raise Refused("ND-Q025", "1 - x of spikes, as a factor of spikes", have, "use it as in the IAND of SEW-ResNet")
+    build.values[node.name] = Quantity(x.name, -1.0, np.ones([1] * len(build.types[x.name].shape)))
+
+
+def _readers(graph: Graph, node: Node) -> list[Node]:
+    """What reads a value, views looked through."""
+    readers = graph.consumers[node.name]
+    return [end for r in readers for end in (_readers(graph, r) if r.op in ("reshape", "permute", "slice") else [r])]
 
 
 def _matmul(build: Builder, node: Node) -> None:
@@ -255,6 +272,7 @@ _HANDLERS: dict[str, Handler] = {
     "slice": _view,
     "add": _add,
     "mul": _mul,
+    "complement": _complement,
     "matmul": _matmul,
     "scale": _scale,
     "reduce_sum": _reduce,

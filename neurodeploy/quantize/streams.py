@@ -55,6 +55,14 @@ class Stream:
         )
 
 
+@dataclass(frozen=True)
+class Share:
+    """A convolution's integers in a stream: weights in 2^doublings units, the current doubled so many times."""
+
+    unit: float
+    doublings: int
+
+
 def find_streams(graph: Graph) -> dict[str, Stream]:
     """Value name -> the stream that it belongs to, for every current of a folded traced graph."""
     links = nx.Graph()
