@@ -202,7 +202,7 @@ def _mul(build: Builder, node: Node) -> None:
     """A product of spikes is an AND, with 1 - x an AND NOT; the mask is that x, else the input that is broadcast."""
     a, b = _inputs(build, node)
     if a.scale < 0 and b.scale < 0:
-        raise Refused("ND-Q025", "spikes times 1 - x", "(1 - x) (1 - y)", "write it as 1 - max(x, y), or as a neuron")
+        raise Refused("ND-Q025", "spikes times 1 - x", "(1 - x) (1 - y)", "put a spiking neuron behind one of them")
     wide = build.types[a.name].size > build.types[b.name].size
     first = a.scale < 0 or not (wide or b.scale < 0)
     mask, spikes = (a, b) if first else (b, a)
