@@ -26,7 +26,7 @@ Populations: {populations}. Crossbars: {crossbars}. LIF layers that can be probe
 | file | what it holds |
 |---|---|
 | network.json | populations, crossbars, depths, thresholds, decays, encoding, probes |
-| network.npz | weights, synapse indices, biases; its SHA-256 is in network.json |
+| network.npz | weights, biases, synapse indices as differences; its SHA-256 is in network.json |
 | runtime/build.py | the Lava processes and how they connect |
 | runtime/inprocess.py | runs the unmodified process models in one operating-system process |
 | runtime/multiprocess.py | runs them in Lava's own runtime |

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class LavaNetwork:
     sinks: population -> sink.RingBuffer; step t of sample s of a population at depth D is its index s * T + t + D.
     busy: process -> the time indices, from 0, in which a sample is in it. A connection is busy from the first message
     of its source to the last one to its target; outside, what it carries is the filling or emptying of the pipeline.
+    late: Sparse process -> makes the weights that it has to be given before its first step; until then it has none.
     """
 
     network: Network
@@ -40,6 +42,7 @@ class LavaNetwork:
     processes: dict[str, Any] = field(default_factory=dict)
     sinks: dict[str, Any] = field(default_factory=dict)
     busy: dict[Any, range] = field(default_factory=dict)
+    late: dict[Any, Callable[[], csr_matrix]] = field(default_factory=dict)
 
     def hold(self, process: Any, first: Population, last: Population) -> None:
         """Note when a process between two populations, or of one, is busy."""
@@ -51,21 +54,22 @@ def build(
 ) -> LavaNetwork:
     """Processes for frames [N, T, *shape] that stream back to back, and enough steps for the recorded populations.
 
-    sinks: whether recorded populations get a sink process each; the one-process runner taps their ports instead.
-
+    sinks: whether recorded populations get a sink process each, as Lava's own runtime needs. The one-process runner
+    taps their ports instead, and gives unrolled convolutions their weights late.
     conv: "shared" makes stock Conv, "unrolled" stock Sparse with the same integers, "auto" unrolls as many as
     memory allows, first those where stock Conv loses most.
     """
     recorded = sorted(recorded)
     last = max(network.populations[name].depth for name in recorded)
     lava = LavaNetwork(network, len(frames), len(frames) * network.steps + last)
+    stream = _stream(frames, lava.total_steps)
     for population in network.populations.values():
-        process = _neurons(population, network.steps, _stream(frames, lava.total_steps))
+        process = _neurons(population, network.steps, stream)
         lava.processes[population.name] = process
         lava.hold(process, population, population)
     unrolled = _choose_unrolled(network, conv)
     for crossbar in network.crossbars:
-        _connect(lava, crossbar, crossbar.name in unrolled)
+        _connect(lava, crossbar, crossbar.name in unrolled, late=not sinks)
     for name in recorded if sinks else ():
         sink = Sink(shape=network.populations[name].shape, buffer=lava.total_steps)
         lava.processes[name].s_out.connect(sink.a_in)
@@ -114,20 +118,30 @@ def _choose_unrolled(network: Network, conv: str) -> set[str]:
     return chosen
 
 
-def _connect(lava: LavaNetwork, crossbar: Crossbar, unrolled: bool) -> None:
+def _connect(lava: LavaNetwork, crossbar: Crossbar, unrolled: bool, late: bool) -> None:
     source, target = (lava.network.populations[name] for name in (crossbar.source, crossbar.target))
     out, into = lava.processes[source.name].s_out, getattr(lava.processes[target.name], crossbar.port)
     if crossbar.kind == "conv" and not unrolled:
         synapses = _connect_conv(crossbar, source, out, into)
     else:
-        synapses = _sparse(crossbar, source, target)
+        synapses = _synapses(lava, crossbar, late)
         out.reshape((source.size,)).connect(synapses.s_in)
         synapses.a_out.reshape(target.shape).connect(into)
     lava.hold(synapses, source, target)
 
 
-def _sparse(crossbar: Crossbar, source: Population, target: Population) -> Any:
-    """Sparse or DelaySparse; mixed signs truncate weights to even numbers, so they go in doubled, exponent - 1."""
+def _synapses(lava: LavaNetwork, crossbar: Crossbar, late: bool) -> Any:
+    """Sparse synapses; those of a convolution may come late."""
+    source, target = (lava.network.populations[name] for name in (crossbar.source, crossbar.target))
+    if not (late and crossbar.kind == "conv"):
+        return _sparse(crossbar, source, _matrix(crossbar, source, target))
+    synapses = _sparse(crossbar, source, csr_matrix((target.size, source.size), dtype=np.int32))
+    lava.late[synapses] = partial(_matrix, crossbar, source, target)
+    return synapses
+
+
+def _matrix(crossbar: Crossbar, source: Population, target: Population) -> csr_matrix:
+    """Weights [target, source], doubled: mixed signs truncate them to even numbers, and `_sparse` halves the sums."""
     shape = (target.size, source.size)
     if crossbar.kind == "conv":
         matrix = csr_matrix(unroll(crossbar, source, target), shape, np.int32)
@@ -135,12 +149,17 @@ def _sparse(crossbar: Crossbar, source: Population, target: Population) -> Any:
         rows, cols, weights = (crossbar.arrays[part] for part in ("rows", "cols", "weights"))
         matrix = csr_matrix((weights.astype(np.int32), (rows, cols)), shape, np.int32)
     matrix.data *= 2
+    return matrix
+
+
+def _sparse(crossbar: Crossbar, source: Population, matrix: csr_matrix) -> Any:
+    """Sparse or DelaySparse of doubled weights."""
     # With 0 message bits stock Sparse slices columns for binary spikes; with 1 it multiplies: equal, 3 to 6x faster.
     bits = source.message_bits or 1
     rule = {"weight_exp": crossbar.exponent - 1, "num_message_bits": bits, "sign_mode": SignMode.MIXED}
     if not crossbar.delay:
         return Sparse(weights=matrix, **rule)
-    delays = csr_matrix((np.full(matrix.nnz, crossbar.delay, np.int64), matrix.indices, matrix.indptr), shape)
+    delays = csr_matrix((np.full(matrix.nnz, crossbar.delay, np.int64), matrix.indices, matrix.indptr), matrix.shape)
     return DelaySparse(weights=matrix, delays=delays, max_delay=crossbar.delay, **rule)
 
 
@@ -154,7 +173,7 @@ def _connect_conv(crossbar: Crossbar, source: Population, out: Any, into: Any) -
         stride=crossbar.stride[::-1],
         padding=crossbar.padding[::-1],
         groups=crossbar.groups,
-        num_message_bits=source.message_bits,
+        num_message_bits=source.message_bits or 1,  # with 0 it makes booleans of spikes, which SciPy convolves slower
     )
     out.connect(conv.s_in)
     _through(conv.a_out.transpose((2, 1, 0)), crossbar.out_views).connect(into)

@@ -89,16 +89,25 @@ def run(lava: LavaNetwork, recorder: Recorder, progress: Progress) -> None:
     taps = {name: Tap() for name in recorder.populations}
     for name, tap in taps.items():
         models[lava.processes[name]].s_out._csp_ports.append(tap)
-    order = [(model, lava.busy[process]) for process, model in models.items()]
     progress(0, lava.total_steps)
     for step in range(lava.total_steps):
-        for model, busy in order:
-            if step in busy:
-                model.time_step = step + 1
-                model.run_spk()
+        for process, model in models.items():
+            _step(lava, process, model, step)
         sent = {name: tap.last for name, tap in taps.items()}
         recorder.record(step, sent, {name: models[lava.processes[name]].v for name in recorder.lifs})
         progress(step + 1, lava.total_steps)
+
+
+def _step(lava: LavaNetwork, process: Any, model: Any, step: int) -> None:
+    """One step of a process, if it is busy; unrolled synapses come before the first and go after the last."""
+    busy = lava.busy[process]
+    if step == busy.start and process in lava.late:
+        model.weights = lava.late[process]()
+    if step in busy:
+        model.time_step = step + 1
+        model.run_spk()
+    if step == busy.stop and process in lava.late:
+        model.weights = None
 
 
 def _models(lava: LavaNetwork) -> Mapping[Any, Any]:
@@ -112,15 +121,7 @@ def _models(lava: LavaNetwork) -> Mapping[Any, Any]:
     for channel in executable.channel_builders:
         _open_channel(channel, builders)
         graph.add_edge(channel.src_process, channel.dst_process)
-    return {process: _built(process, builders.pop(process)) for process in list(nx.topological_sort(graph))}
-
-
-def _built(process: Any, builder: Any) -> Any:
-    """The process model; a process whose model holds its synapses lets go of them: the model makes its own copy."""
-    model = builder.build()
-    if hasattr(process, "weights"):
-        process.weights.init = None
-    return model
+    return {process: builders[process].build() for process in nx.topological_sort(graph)}
 
 
 def _open_channel(link: Any, builders: Mapping[Any, Any]) -> None:

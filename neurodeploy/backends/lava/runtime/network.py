@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 FORMAT = "neurodeploy-lava"
 VERSION = 2
+INDICES = ("rows", "cols")  # in the file each is the difference to the one before it
 Shape = tuple[int, ...]
 Views = tuple[tuple[str, Shape], ...]
 
@@ -176,6 +177,7 @@ def _population(fields: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
 
 def _crossbar(fields: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Crossbar:
     parts = {part: arrays[key] for part, key in fields["arrays"].items()}
+    parts |= {part: np.cumsum(parts[part], dtype=np.int32) for part in INDICES if part in parts}
     return Crossbar(
         name=fields["name"],
         kind=fields["kind"],
