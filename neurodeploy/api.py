@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.backends.result import Probes, RunResult, select_probes
-from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
+from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, Finding, UnsupportedModelError, UsageError
 from neurodeploy.evaluation import (
     ActivityMeter,
     Comparison,
@@ -40,6 +40,7 @@ from neurodeploy.ir.graph import EVENTS, Graph
 from neurodeploy.ir.mapped import MappedGraph
 from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
+from neurodeploy.numerics import INT32
 from neurodeploy.quantize import QuantizeOptions, quantize
 from neurodeploy.quantize.options import WeightBits
 from neurodeploy.report import describe
@@ -149,9 +150,19 @@ class CompiledModel:
         return count_operations(self.graph, meter.activities(), len(run.logits), convention)
 
     def describe(self, mapped: bool = True) -> dict[str, Any]:
-        """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too."""
+        """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too.
+
+        What was compiled for the CPU backends and fits no chip says so there, with every reason.
+        """
         document = describe.graph_document(self.graph, self.bounds)
-        return document | ({"mapped": describe.mapped_document(self._mapped)} if mapped else {})
+        if not mapped:
+            return document
+        try:
+            return document | {"mapped": describe.mapped_document(self._mapped)}
+        except (DoesNotFitError, UnsupportedModelError) as error:
+            if self.graph.profile != INT32.name:
+                raise
+            return document | {"mapped": describe.refused_document(error)}
 
 
 def compile(  # noqa: PLR0913  (the public call: each argument by its name)

@@ -32,7 +32,7 @@ CALIBRATION_IMAGES = 256
     help="Use so many, evenly spread.",
 )
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
-@click.option("--target", default="loihi2", show_default=True, help="A chip's name, or the path of a .toml file.")
+@click.option("--target", default="loihi2", show_default=True, help="See 'neurodeploy targets list'; or a .toml file.")
 @click.option("--weight-bits", multiple=True, metavar="N | PATTERN=N", help="2 to 8, for all layers or for some.")
 @click.option("--steps", type=int, metavar="T", help="Time steps, for a model that makes none itself.")
 @click.option("--name", help="Name of the network; by default the class of the model.")

@@ -1,4 +1,4 @@
-"""neurodeploy targets: the chips that are known, and the check of a file for another one."""
+"""neurodeploy targets: those that are known, and the check of a file for another one."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from neurodeploy.cli.output import Output
 
 @click.group(short_help="Chips and their numbers.")
 def targets() -> None:
-    """Chips: list them, show every number with its source, check a file."""
+    """Chips, and the CPU alone: list them, show every number with its source, check a file."""
 
 
 @options.command("list", group=targets)
 def list_(output: Output) -> None:
-    """The chips that come with neurodeploy."""
+    """The targets that come with neurodeploy."""
     from neurodeploy.report import text
     from neurodeploy.targets import available, load_target
 
     found = [load_target(name) for name in available()]
     document = {"targets": [{"name": t.name, "title": t.title, "profile": t.profile, "file": t.file} for t in found]}
     rows = [tuple(entry.values()) for entry in document["targets"]]
-    output.result(document, text.table("Targets", ("name", "chip", "arithmetic", "file"), rows))
+    output.result(document, text.table("Targets", ("name", "target", "arithmetic", "file"), rows))
 
 
 @options.command("show", group=targets)
 @click.argument("name")
 def show(output: Output, name: str) -> None:
-    """Every number of a chip with unit, status and source."""
+    """Every number of a target with unit, status and source."""
     from neurodeploy.report import text
     from neurodeploy.targets import load_target
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from neurodeploy.errors import Finding, InvalidFileError
+from neurodeploy.errors import Finding, InvalidFileError, NeurodeployError
 from neurodeploy.ir.graph import EVENTS, Graph, Node
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph
 from neurodeploy.ir.proof import Bound
@@ -99,6 +99,11 @@ def bound_document(bound: Bound) -> dict[str, Any]:
         "used": bound.interval.magnitude / top if top else 0.0,
         "holds": bound.holds,
     }
+
+
+def refused_document(error: NeurodeployError) -> dict[str, Any]:
+    """Why a network is on no chip."""
+    return {"refused": [f"{finding.layer}: {finding.need}, {finding.have}" for finding in error.findings]}
 
 
 def mapped_document(mapped: MappedGraph) -> dict[str, Any]:

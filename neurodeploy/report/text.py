@@ -94,7 +94,8 @@ def network_table(document: Document) -> Group:
     keys = ("name", "target", "profile", "steps", *about_input, "classes", "neurons", "weights", "synapses")
     rows: list[tuple[str, object]] = [(key, document[key]) for key in keys]
     rows[4:4] = [(key.replace("_", " "), document[key]) for key in ("time_loop", "read_out") if document.get(key)]
-    mapped = document.get("mapped", {})
+    mapped = dict(document.get("mapped", {}))
+    rows += [("on no chip", reason) for reason in mapped.pop("refused", ())]
     rows += [(f"mapped: {key.replace('_', ' ')}", value) for key, value in mapped.items()]
     return table("Network", ("", "#"), rows, coupling(document))
 

@@ -1,4 +1,4 @@
-"""Chips: one TOML file each, every number with unit, source and status."""
+"""Targets: chips, or the CPU alone; one TOML file each, every number with unit, source and status."""
 
 from neurodeploy.targets.loader import available, load_target
 from neurodeploy.targets.schema import Fact, Target

@@ -21,7 +21,11 @@ SCHEMA: Mapping[str, Mapping[str, str]] = {
     "energy": {"synapse": "pJ", "neuron_update": "pJ", "spike_hop": "pJ"},
     "time": {"barrier": "ns"},
 }
-"""Table -> key -> unit. A file has every key; a number that nobody published has the status "absent" and no value."""
+"""Table -> key -> unit. A file has every key; a number that nobody published has the status "absent" and no value.
+
+A target without a chip, where the CPU backends alone run, has the arithmetic and no other table.
+"""
+CHIP = tuple(table for table in SCHEMA if table != "arithmetic")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Target:
-    """A chip.
+    """A chip, or the CPU backends alone.
 
     profile: name of its arithmetic in `neurodeploy.numerics`.  facts: table -> key -> Fact.  file: its path.
     """
@@ -53,8 +57,8 @@ class Target:
         return PROFILES[self.profile]
 
     def value(self, table: str, key: str) -> float | int | None:
-        """A number in the schema's unit; None where it is absent."""
-        return self.facts[table][key].value
+        """A number in the schema's unit; None where it is absent, or where there is no chip."""
+        return self.facts[table][key].value if table in self.facts else None
 
     def as_json(self) -> dict[str, Any]:
         """The target as plain data."""
@@ -66,10 +70,16 @@ def parse(document: Mapping[str, Any], file: str) -> tuple[Target | None, tuple[
     findings = (*_shape(document, file), *_facts(document, file))
     if findings:
         return None, findings
-    facts = {table: {key: Fact(**document[table][key]) for key in keys} for table, keys in SCHEMA.items()}
+    facts = {table: {key: Fact(**document[table][key]) for key in SCHEMA[table]} for table in _tables(document)}
     target = Target(document["name"], document["title"], document["profile"], facts, file)
     findings = tuple(_disagreements(target))
     return (None if findings else target), findings
+
+
+def _tables(document: Mapping[str, Any]) -> Iterator[str]:
+    """The tables that a file must have: without any that describes a chip, it is no chip's."""
+    chip = any(table in document for table in CHIP)
+    return (table for table in SCHEMA if chip or table not in CHIP)
 
 
 def _shape(document: Mapping[str, Any], file: str) -> Iterator[Finding]:
@@ -84,7 +94,8 @@ def _shape(document: Mapping[str, Any], file: str) -> Iterator[Finding]:
 
 
 def _facts(document: Mapping[str, Any], file: str) -> Iterator[Finding]:
-    for table, keys in SCHEMA.items():
+    for table in _tables(document):
+        keys = SCHEMA[table]
         held = document.get(table)
         if not isinstance(held, dict):
             yield _finding("ND-T003", table, f"a table [{table}]", _have(document, table), file)

@@ -141,7 +141,7 @@ def test_export_lava_refuses_to_replace_unless_told(call: Command, files: Files,
 
 
 def test_targets(call: Command, tmp_path: Path) -> None:
-    assert [t["name"] for t in call("targets", "list", "--json").document["targets"]] == ["loihi2"]
+    assert [t["name"] for t in call("targets", "list", "--json").document["targets"]] == ["cpu", "loihi2"]
     shown = call("targets", "show", "loihi2", "--json").document
     assert shown["facts"]["core"]["neurons"]["value"] == 8192
     assert "datasheet" in call("targets", "show", "loihi2").out

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from neurodeploy.errors import ExitCode, InvalidFileError, UsageError
-from neurodeploy.numerics import PROFILES
+from neurodeploy.numerics import INT32, PROFILES
 from neurodeploy.targets import available, load_target
 from neurodeploy.targets.loader import LARGEST
 from neurodeploy.targets.schema import SCHEMA, STATUSES, parse
@@ -41,13 +41,29 @@ def test_widths_of_the_file_are_those_of_the_arithmetic(name: str) -> None:
 @pytest.mark.parametrize("name", available())
 def test_every_number_has_unit_source_and_status(name: str) -> None:
     facts = [fact for table in load_target(name).facts.values() for fact in table.values()]
-    assert len(facts) == sum(map(len, SCHEMA.values()))
+    assert len(facts) == sum(len(SCHEMA[table]) for table in load_target(name).facts)
     assert all(fact.unit and fact.source and fact.status in STATUSES for fact in facts)
     assert all((fact.value is None) == (fact.status == "absent") for fact in facts)
 
 
 def test_name_of_the_file_is_the_name_of_the_target() -> None:
     assert [load_target(name).name for name in available()] == list(available())
+
+
+def test_the_cpu_has_widths_and_no_chip() -> None:
+    target = load_target("cpu")
+    assert list(target.facts) == ["arithmetic"] and target.arithmetic == INT32
+    assert target.value("core", "neurons") is None
+
+
+def test_all_tables_of_a_chip_or_none() -> None:
+    half = document()
+    for table in ("chip", "energy", "time"):
+        half.pop(table)
+    assert {f.layer for f in parse(half, "")[1]} == {"chip", "energy", "time"}
+    half.pop("core")
+    target, findings = parse(half, "")
+    assert not findings and target is not None and list(target.facts) == ["arithmetic"]
 
 
 def test_path_and_name_load_the_same() -> None:
