@@ -17,20 +17,23 @@ from neurodeploy.numerics import PROFILES, Int64, Profile, lif_step
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[str, Int64], None]
-BATCH = 16
+LARGEST_BATCH = 16
+MEMORY = 1 << 30  # bytes that the values of one slice may take
+LIVE = 10  # values of the largest layer that live at once, those on the way through a LIF counted
 
 
 def run(
     graph: Graph,
     images: object,
     probes: Probes = "none",
-    batch: int = BATCH,
+    batch: int | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> RunResult:
     """Run images float32 [N, C, H, W], or event frames [N, T, C, H, W], through a quantized graph.
 
-    probes: the LIFs whose spikes and membranes are kept.  progress(done, total) is called after each slice.
+    probes: the LIFs whose spikes and membranes are kept.  batch: samples at a time; by default as many as MEMORY
+    holds, at least one.  progress(done, total) is called after each slice.
     watch(name, value): sees every value int64 [n, *shape] of every slice and step.
     Raises UsageError for bad images or probes.
     """
@@ -39,12 +42,29 @@ def run(
     record = _Record(graph, names, len(checked))
     logits = np.zeros((len(checked), *types(graph)[graph.output].shape), np.int64)
     start = time.perf_counter()
-    for part, chunk in slices(checked, batch):
+    for part, chunk in slices(checked, batch_size(graph) if batch is None else batch):
         logits[part] = _run_slice(graph, chunk, record, part, watch)
         if progress:
             progress(part.stop, len(checked))
     seconds = time.perf_counter() - start
     return RunResult("reference", logits, graph.output_scale, record.spikes, record.membrane, seconds)
+
+
+def batch_size(graph: Graph) -> int:
+    """Samples a slice, so that its memory is bounded whatever the network: all membranes, and the largest values."""
+    known = types(graph)
+    held = sum(known[node.name].size for node in graph.of("lif"))
+    largest = max(value.size for value in known.values())
+    return max(1, min(LARGEST_BATCH, MEMORY // (8 * (held + LIVE * largest))))
+
+
+def _spent(graph: Graph) -> dict[str, list[str]]:
+    """Node -> the values that it is the last to read."""
+    last = {name: node.name for node in graph.nodes for name in node.inputs}
+    spent: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
+    for name, reader in last.items():
+        spent[reader].append(name)
+    return spent
 
 
 class _Record:
@@ -65,7 +85,7 @@ class _Record:
 def _run_slice(graph: Graph, images: Images, record: _Record, part: slice, watch: Watch | None) -> Int64:
     membrane: dict[str, Int64] = {}
     logits = graph.by_name[graph.output].tensors["bias"].astype(np.int64)
-    profile = PROFILES[graph.profile]
+    profile, spent = PROFILES[graph.profile], _spent(graph)
     for step in range(graph.steps):
         values: dict[str, Int64] = {}
         for node in graph.nodes:
@@ -83,6 +103,8 @@ def _run_slice(graph: Graph, images: Images, record: _Record, part: slice, watch
                 values[node.name] = STATELESS[node.op](node, *inputs)
             if watch and node.name in values:
                 watch(node.name, values[node.name])
+            for name in spent[node.name]:
+                del values[name]
     return logits
 
 

@@ -14,6 +14,8 @@ from neurodeploy.numerics import Int64
 
 Evaluate = Callable[..., Int64]
 
+TAPS = 1 << 22  # axons that a convolution lays out at a time: 32 MB, unless one row of its map takes more
+
 
 def encode(node: Node, images: NDArray[np.float32]) -> Int64:
     """clip(rint(x / step), lo, hi) in float32, rint to even."""
@@ -34,21 +36,36 @@ def windows(x: NDArray[Any], kernel: tuple[int, ...], node: Node, fill: int) -> 
 def conv(node: Node, x: Int64) -> Int64:
     """Sum of weight times axon over the fan-in.
 
-    The product runs in float64, which is exact: the interval proof keeps every sum below 2^53.
+    The product runs in float64, which is exact: the interval proof keeps every sum below 2^53. Rows of the map go
+    together only as far as TAPS allows.
     """
-    weight, groups = node.tensors["weight"].astype(np.float64), node.integer("groups")
-    view = windows(x.astype(np.float64), weight.shape[2:], node, fill=0)
-    spatial = view.shape[2 : x.ndim]
-    taps = np.moveaxis(view, 1, x.ndim - 1).reshape(-1, groups, weight[0].size)  # [N * S', groups, fan-in]
+    weight = node.tensors["weight"].astype(np.float64)
+    view = windows(x, weight.shape[2:], node, fill=0)
+    if x.ndim == 2:
+        return _sums(view, weight, node.integer("groups"), x.ndim)
+    rows = max(1, TAPS * view.shape[2] // view.size)
+    parts = (view[:, :, start : start + rows] for start in range(0, view.shape[2], rows))
+    return np.concatenate([_sums(part, weight, node.integer("groups"), x.ndim) for part in parts], axis=2)
+
+
+def _sums(view: NDArray[Any], weight: NDArray[np.float64], groups: int, rank: int) -> Int64:
+    """[N, Ci, *S', *K] times [Co, Ci / groups, *K] to [N, Co, *S']."""
+    taps = np.ascontiguousarray(np.moveaxis(view, 1, rank - 1), np.float64)
+    taps = taps.reshape(-1, groups, weight[0].size)  # [N * S', groups, fan-in]
     rows = weight.reshape(groups, weight.shape[0] // groups, -1)
     sums = np.concatenate([taps[:, g] @ rows[g].T for g in range(groups)], axis=1)
-    return np.moveaxis(sums.astype(np.int64).reshape(len(x), *spatial, -1), -1, 1)
+    return np.moveaxis(sums.astype(np.int64).reshape(len(view), *view.shape[2:rank], -1), -1, 1)
 
 
 def max_pool(node: Node, x: Int64) -> Int64:
-    """The largest of each window; a padding of the least integer never wins."""
-    view = windows(x, node.integers("kernel"), node, fill=np.iinfo(np.int64).min)
-    return np.asarray(view.max(axis=tuple(range(x.ndim, view.ndim))))
+    """The largest of each window, tap by tap; a padding of the least integer never wins."""
+    kernel = node.integers("kernel")
+    view = windows(x, kernel, node, fill=np.iinfo(np.int64).min)
+    first, *others = (view[(slice(None),) * x.ndim + tap] for tap in np.ndindex(*kernel))
+    largest: Int64 = first.copy()
+    for tap in others:
+        np.maximum(largest, tap, out=largest)
+    return largest
 
 
 def add(node: Node, a: Int64, b: Int64) -> Int64:
