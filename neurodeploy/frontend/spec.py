@@ -71,11 +71,15 @@ def parse(text: str) -> ModelSpec:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
         raise usage(text, FORM, f"{text!r}: {reason}", "write the call as in Python, in quotes for the shell") from None
-    if not isinstance(call, ast.Call):
-        return ModelSpec(text, found["place"], found["call"].strip())
+    if isinstance(call, ast.Name):
+        return ModelSpec(text, found["place"], call.id)
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        raise usage(text, FORM, repr(text), _EXAMPLE)
     arguments = tuple(_literal(text, "", node) for node in call.args)
     options = {word.arg or "**": _literal(text, word.arg or "**", word.value) for word in call.keywords}
-    return ModelSpec(text, found["place"], found["call"].partition("(")[0].strip(), arguments, options)
+    if len(options) < len(call.keywords):
+        raise usage(text, FORM, f"{text!r}: an argument is given twice", "give each argument once")
+    return ModelSpec(text, found["place"], call.func.id, arguments, options)
 
 
 def _literal(text: str, name: str, node: ast.expr) -> Any:
