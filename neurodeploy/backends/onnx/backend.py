@@ -25,7 +25,9 @@ Progress = Callable[[int, int], None]
 Steps = NDArray[Any]
 
 MEMORY = 1 << 28  # bytes that the values of one slice may take together with their copies
+TOTAL = 1 << 32  # bytes that the slices that run at the same time may take
 BYTES = 32  # of the largest value, an element: input, current, spikes and membranes of a LIF live at once
+PROBE_BYTES = 10  # of a probed neuron and step: spike and membrane, in the session and in the result
 LARGEST_BATCH = 16  # larger slices leave the caches
 
 
@@ -39,9 +41,10 @@ def run(
 ) -> RunResult:
     """Run images float32 [N, C, H, W], or event frames [N, T, C, H, W], through the artefact of a quantized graph.
 
-    probes: the LIFs whose spikes and membranes are kept.  batch: samples at a time; by default as many as a bounded
-    memory holds.  progress(done, total) is called after each slice.  threads: slices at a time, 0 for one a core;
-    ONNX Runtime itself runs single-threaded, which took half the CPU time of its own two threads.
+    probes: the LIFs whose spikes and membranes are kept.  batch: samples at a time; by default as many as MEMORY
+    holds, at least one.  progress(done, total) is called after each slice.  threads: slices at a time, 0 for one a
+    core, or fewer so that TOTAL holds them; ONNX Runtime itself runs single-threaded, which took half the CPU time of
+    its own two threads.
     Raises UsageError for bad images or probes, EnvironmentMissingError without onnxruntime.
     """
     checked = check_images(images, graph.image_shape)
@@ -56,8 +59,10 @@ def run(
     }
     start = time.perf_counter()
     work = partial(_run_slice, session, kept, logits)
-    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
-        for done in pool.map(work, slices(checked, batch_size(graph) if batch is None else batch)):
+    size = batch_size(graph, names) if batch is None else batch
+    most = max(1, TOTAL // (max(size, 1) * sample_bytes(graph, names)))
+    with ThreadPoolExecutor(threads or min(most, len(os.sched_getaffinity(0)))) as pool:
+        for done in pool.map(work, slices(checked, size)):
             if progress:
                 progress(done, count)
     seconds = time.perf_counter() - start
@@ -76,10 +81,16 @@ def _run_slice(session: Any, kept: dict[str, Steps], logits: Steps, work: tuple[
     return int(part.stop)
 
 
-def batch_size(graph: Graph) -> int:
+def sample_bytes(graph: Graph, probes: tuple[str, ...] = ()) -> int:
+    """Bytes of one sample: the values of the largest layer in all T steps, and what is probed."""
+    known = types(graph)
+    probed = sum(known[name].size for name in probes)
+    return graph.steps * (BYTES * max(value.size for value in known.values()) + PROBE_BYTES * probed)
+
+
+def batch_size(graph: Graph, probes: tuple[str, ...] = ()) -> int:
     """Samples a slice, so that its memory is bounded whatever the network."""
-    largest = max(value.size for value in types(graph).values())
-    return max(1, min(LARGEST_BATCH, MEMORY // (BYTES * graph.steps * largest)))
+    return max(1, min(LARGEST_BATCH, MEMORY // sample_bytes(graph, probes)))
 
 
 @lru_cache(maxsize=2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +14,7 @@ from neurodeploy.backends.onnx import backend, run
 from neurodeploy.errors import EnvironmentMissingError, UsageError
 from neurodeploy.ir.artefact import save, serialise
 from neurodeploy.ir.samples import random_graph, random_images
+from neurodeploy.ir.verify import types
 from tests.ir.graphs import encode, small
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -63,6 +66,31 @@ def test_slices_are_small_where_the_values_are_large() -> None:
     assert backend.batch_size(graph) == backend.LARGEST_BATCH
     wide = replace(graph, steps=4, nodes=(replace(encode((64, 512, 512)), name="wide"), *graph.nodes))
     assert backend.batch_size(wide) == 1
+
+
+def test_probes_count_for_the_size_of_a_slice() -> None:
+    graph = small()
+    names = tuple(node.name for node in graph.of("lif"))
+    more = backend.sample_bytes(graph, names) - backend.sample_bytes(graph)
+    assert more >= 5 * sum(graph.steps * types(graph)[name].size for name in names)
+
+
+def test_fewer_threads_where_the_values_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers: int) -> None:
+            seen.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(backend, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64))
+    images = np.zeros((1, 1, 2, 2), np.float32)
+    run(small(), images)
+    monkeypatch.setattr(backend, "TOTAL", 3 * backend.LARGEST_BATCH * backend.sample_bytes(small()))
+    run(small(), images)
+    run(small(), images, threads=5)
+    assert seen == [64, 3, 5]
 
 
 @pytest.mark.parametrize("batch", [0, -1])

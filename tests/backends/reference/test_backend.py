@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 import numpy as np
 import pytest
 
-from neurodeploy.backends.reference import run
+from neurodeploy.backends.reference import backend, run
 from neurodeploy.errors import UsageError
+from neurodeploy.ir.types import ValueType
+from neurodeploy.ir.verify import types
 from neurodeploy.quantize import quantize
 from tests.traced_graphs import FAMILIES, pictures
 
@@ -18,6 +22,26 @@ def test_slices_change_nothing() -> None:
     whole, sliced = run(GRAPH, images, "all"), run(GRAPH, images, "all", batch=3)
     assert (whole.logits == sliced.logits).all()
     assert all((whole.membrane[name] == sliced.membrane[name]).all() for name in whole.membrane)
+
+
+def test_slices_are_small_where_the_network_is_large() -> None:
+    assert backend.batch_size(GRAPH) == backend.LARGEST_BATCH
+    known = {name: ValueType((8, 2000, 1000), value.interval) for name, value in types(GRAPH).items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "types", lambda graph: known)
+        assert backend.batch_size(GRAPH) == 1
+
+
+def test_no_value_outlives_its_last_reader() -> None:
+    seen: list[ref[np.ndarray]] = []
+    alive: list[int] = []
+
+    def watch(name: str, value: np.ndarray) -> None:
+        seen.append(ref(value))
+        alive.append(sum(one() is not None for one in seen))
+
+    run(GRAPH, pictures(1), watch=watch)
+    assert max(alive) <= 10 < len(types(GRAPH)) - 20
 
 
 def test_shapes_and_types_of_the_result() -> None:
