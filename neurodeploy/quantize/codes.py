@@ -90,5 +90,5 @@ def best_code(codes: Sequence[Code], events: bool) -> Code:
 def clipped_share(images: Float32, code: Code) -> float:
     """The share of the values other than zero that lie beyond a code by more than half a step."""
     low, high = (code.span.lo - 0.5) * code.step, (code.span.hi + 0.5) * code.step
-    beyond = np.count_nonzero((images < low) | (images > high))
-    return beyond / max(1, np.count_nonzero(images))
+    beyond = int(np.count_nonzero((images < low) | (images > high)))
+    return beyond / max(1, int(np.count_nonzero(images)))
