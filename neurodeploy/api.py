@@ -34,7 +34,7 @@ from neurodeploy.evaluation import (
     joined,
     measured_values,
 )
-from neurodeploy.images import check_images, slices
+from neurodeploy.images import check_calibration, check_images, example_shape, slices
 from neurodeploy.ir import artefact
 from neurodeploy.ir.graph import EVENTS, Graph
 from neurodeploy.ir.mapped import MappedGraph
@@ -190,7 +190,7 @@ def compile(  # noqa: PLR0913  (the public call: each argument by its name)
     """
     say = progress or (lambda stage: None)
     chip = load_target(target)
-    images = _calibration(calibration, _image_shape(example_input))
+    images = check_calibration(calibration, example_shape(example_input))
     options = QuantizeOptions(weight_bits, chip.arithmetic)
     say("trace")
     traced = _frontend().trace(model, example_input, name, steps)
@@ -368,24 +368,6 @@ _RUNNERS: dict[str, Runner] = {
 
 def _unknown_backend(need: str, have: str) -> UsageError:
     return UsageError(Finding("ND-C001", "backend", need, have, "neurodeploy doctor lists what works here"))
-
-
-def _image_shape(example: Any) -> tuple[int, ...]:
-    """[C, H, W] of an example [N, C, H, W], [T, C, H, W] of event frames [N, T, C, H, W]. Raises UsageError."""
-    shape = tuple(int(n) for n in getattr(example, "shape", ()))
-    if len(shape) in (4, 5):
-        return shape[1:]
-    need = "one image [1, C, H, W], or event frames [1, T, C, H, W], as an array or a tensor"
-    have = f"{type(example).__name__} of shape {list(shape)}"
-    raise UsageError(Finding("ND-C023", "example_input", need, have, "pass images[:1]"))
-
-
-def _calibration(images: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The calibration images; what is wrong with them is said of them."""
-    try:
-        return check_images(images, shape)
-    except UsageError as error:
-        raise UsageError(replace(finding, layer="calibration") for finding in error.findings) from None
 
 
 def _frontend() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,24 @@ def check_images(images: object, shape: Shape) -> Images:
     if findings:
         raise UsageError(findings)
     return pixels
+
+
+def check_calibration(images: object, shape: Shape) -> Images:
+    """The calibration images; what is wrong with them is said of them. Raises UsageError as `check_images` does."""
+    try:
+        return check_images(images, shape)
+    except UsageError as error:
+        raise UsageError(replace(finding, layer="calibration") for finding in error.findings) from None
+
+
+def example_shape(example: object) -> Shape:
+    """[C, H, W] of an example [N, C, H, W], [T, C, H, W] of event frames [N, T, C, H, W]. Raises UsageError."""
+    shape = tuple(int(n) for n in getattr(example, "shape", ()))
+    if len(shape) in (EVENTS, EVENTS + 1):
+        return shape[1:]
+    need = "one image [1, C, H, W], or event frames [1, T, C, H, W], as an array or a tensor"
+    have = f"{type(example).__name__} of shape {list(shape)}"
+    raise UsageError(Finding("ND-C023", "example_input", need, have, "pass images[:1]"))
 
 
 def slices(images: Images, batch: int) -> Iterator[tuple[slice, Images]]:
