@@ -1,6 +1,7 @@
 # Every target does the set-up that it needs. `make setup` alone makes both environments.
 #   make demo    compile, evaluate and simulate both shipped models
 #   make test    everything; parts: test-fast, test-lava, test-slow, test-py310
+#   make test-full  the networks of the papers at their own size: hours, 4 GB; one of them: ONLY=qkformer_10_768
 #   make lint    ruff, mypy, import contracts, sizes
 #   make bench   time the backends on the shipped checkpoints
 #   make published   computed parameters and operations beside the papers', into docs/models.md
@@ -19,7 +20,7 @@ export NEURODEPLOY_LAVA_PYTHON ?= $(CURDIR)/$(LAVA)/bin/python
 PYTEST := $(BIN)/python -m pytest
 OR_EMPTY := || [ $$? -eq 5 ]
 
-.PHONY: setup demo test test-fast test-lava test-slow test-py310 lint format bench published clean
+.PHONY: setup demo test test-fast test-lava test-slow test-py310 test-full lint format bench published clean
 
 setup: $(VENV)/.ready $(LAVA)/.ready
 
@@ -51,11 +52,15 @@ test-lava: setup
 	$(PYTEST) -m "lava and not slow" $(OR_EMPTY)
 
 test-slow: setup
-	$(PYTEST) -m slow $(OR_EMPTY)
+	$(PYTEST) -m slow --ignore tests/full_size $(OR_EMPTY)
 
 # The core on Python 3.10 with NumPy 1.26 and networkx 2.8; the tests that need torch are left out by name.
 test-py310: setup
 	$(LAVA)/bin/python -m pytest -m "not lava and not slow"
+
+# Not part of `make test`.
+test-full: setup
+	$(PYTEST) tests/full_size $(if $(ONLY),-k $(ONLY))
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check
