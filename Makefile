@@ -11,7 +11,9 @@ PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do python$$v -c 'import ensurepi
 VENV := .venv
 LAVA := .venv-lava
 BIN := $(VENV)/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint constraints.txt
+# The variable, unlike the option, also holds for what the extension is built with.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
+NATIVE := $(wildcard native/CMakeLists.txt native/*.?pp native/kernels/*.?pp)
 UV := $(BIN)/uv
 
 export NEURODEPLOY_LAVA_PYTHON ?= $(CURDIR)/$(LAVA)/bin/python
@@ -25,7 +27,7 @@ OR_EMPTY := || [ $$? -eq 5 ]
 setup: $(VENV)/.ready $(LAVA)/.ready
 
 # torch comes first and alone: pinned, so that pip takes a CPU build where one is at hand.
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt $(NATIVE)
 	@echo "making $(VENV): some minutes, about 2 GB, most of it torch"
 	@test -x $(BIN)/python || { python="$(PYTHON)"; test -n "$$python" || \
 		{ echo "neurodeploy needs Python 3.10 to 3.13 with venv; none is on the PATH" >&2; exit 1; }; \
@@ -34,10 +36,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PIP) --editable '.[all,dev]'
 	@touch $@
 
-$(LAVA)/.ready: pyproject.toml constraints-lava.txt $(VENV)/.ready
+$(LAVA)/.ready: pyproject.toml constraints-lava.txt $(NATIVE) $(VENV)/.ready
 	test -x $(LAVA)/bin/python || $(UV) venv --quiet --python 3.10 $(LAVA)
 	$(UV) pip install --quiet --python $(LAVA)/bin/python --constraint constraints-lava.txt \
-		lava-nc pytest hypothesis --editable '.[onnxruntime]'
+		--build-constraints constraints-lava.txt lava-nc pytest hypothesis --editable '.[onnxruntime]'
 	@touch $@
 
 demo: setup
