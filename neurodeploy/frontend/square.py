@@ -15,17 +15,16 @@ def swapped_axes(build: Builder) -> Iterator[Finding]:
 
     The official files of QKFormer do that: reshape(T, B, C, W, H). On a square map it is the identity.
     """
-    maps = {build.shapes[node.name][-2:] for node in build.nodes.values() if _is_map(build, node.name)}
+    maps: set[tuple[int, ...]] = set()  # heights and widths so far, in the order of the model
     for node in build.nodes.values():
-        if node.op != "reshape" or len(build.shapes[node.name]) < 2 or build.nodes[node.inputs[0]].op == "permute":
-            continue  # what was permuted has its tokens in front, and features are split into heads
-        (tokens, (width, height)) = build.shapes[node.inputs[0]][-1], build.shapes[node.name][-2:]
-        swapped = width != height and (height, width) in maps and (width, height) not in maps
-        if swapped and tokens == height * width:
-            have = f"a map of {height} x {width} that is read as {width} x {height}"
-            mend = "give square images, or let the model's reshape name height before width"
-            yield Finding("ND-F012", node.source.path, "height and width kept apart", have, mend, str(node.source))
-
-
-def _is_map(build: Builder, name: str) -> bool:
-    return build.nodes[name].op in _MAPS and len(build.shapes[name]) == 3
+        shape = build.shapes[node.name]
+        if node.op in _MAPS and len(shape) == 3:
+            maps.add(shape[-2:])
+        elif node.op == "reshape" and len(shape) > 1 and build.nodes[node.inputs[0]].op != "permute":
+            # What was permuted has its tokens in front, and features are split into heads.
+            before, (width, height) = build.shapes[node.inputs[0]], shape[-2:]
+            swapped = width != height and (height, width) in maps and (width, height) not in maps
+            if swapped and (before[-1:] == (height * width,) or before[-2:] == (height, width)):
+                have = f"a map of {height} x {width} that is read as {width} x {height}"
+                mend = "give square images, or let the model's reshape name height before width"
+                yield Finding("ND-F012", node.source.path, "height and width kept apart", have, mend, str(node.source))

@@ -79,12 +79,15 @@ def test_what_training_scripts_put_beside_it(tmp_path: Path, zipped: bool) -> No
         "history": np.arange(3),
         "size": torch.Size([1, 2]),
         "device": torch.device("cpu"),
+        "milestones": collections.Counter([30, 60]),
+        "history by name": collections.defaultdict(list, loss=[0.5]),
+        "torch": torch.__version__,
     }
     assert same(load_checkpoint(saved(tmp_path / "c.pth", content, zipped)), model)
 
 
 @FORMATS
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_prefixes(tmp_path: Path, zipped: bool, prefix: str) -> None:
     model = small()
     content = {f"{prefix}{key}": value for key, value in model.state_dict().items()}

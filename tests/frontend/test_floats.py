@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
-from neurodeploy.frontend import run_float
+from neurodeploy.frontend import floats, run_float
 from tests.frontend.small import STEPS, Net, lively, tiny_qkformer
 
 
@@ -66,3 +67,26 @@ def test_flags_and_membranes_are_restored() -> None:
     assert torch.equal(model.stage1[0].tssa.q_lif.v, membrane)
     assert model.stage1[0].tssa.training
     assert not model.training
+
+
+def test_a_batch_is_no_larger_than_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The widest neuron reads float32 [T, B, 4, 4, 4]; the logits are the same whatever the batch."""
+    model, data, sizes = lively(Net()).double(), images(7, 4), []
+    whole = run_float(model, data)
+    model.register_forward_pre_hook(lambda module, arguments: sizes.append(len(arguments[0])))
+    monkeypatch.setattr(floats, "MEMORY", 3 * STEPS * 64 * 4)
+    assert np.allclose(run_float(model, data), whole, atol=1e-12)
+    assert sizes == [1, 2, 3, 3, 1]
+    sizes.clear()
+    run_float(model, data, 5, as_written=True)
+    assert sizes == [5, 2]
+
+
+def test_as_written_mixes_the_samples_of_a_batch() -> None:
+    model, data = lively(Leaky()), images(6, 4)
+    with torch.no_grad():
+        model.lif.reset()
+        first = model(torch.tensor(data[:4])).numpy()
+    mixed = run_float(model, data, 4, as_written=True)
+    assert np.array_equal(mixed[:4], first)
+    assert not np.array_equal(mixed, run_float(model, data))

@@ -71,3 +71,58 @@ def test_a_layer_of_the_model_is_never_taken_for_unused(tmp_path: Path) -> None:
     content = {k: v for k, v in model.state_dict().items() if not k.startswith("norm1")}
     finding = refusal(lambda: load_into(model, saved(tmp_path / "c.pth", content)))
     assert finding.have == "4 missing: norm1.bias, norm1.running_mean, norm1.running_var, norm1.weight"
+
+
+def wrapped(**wrappers: float) -> dict[str, object]:
+    """State dicts whose weights are all one number, by wrapper, and what timm and MAE put beside them."""
+    states = {
+        name: {key: torch.full_like(value, number) for key, value in small().state_dict().items()}
+        for name, number in wrappers.items()
+    }
+    return {**states, "epoch": 3, "arch": "former", "version": 2, "metric": 96.2, "amp_scaler": {"scale": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "ema", "taken", "said"),
+    [
+        ({"state_dict": 1.0}, False, 1.0, ""),
+        ({"state_dict_ema": 2.0, "state_dict": 1.0}, False, 1.0, "took state_dict; it also holds state_dict_ema"),
+        ({"state_dict": 1.0, "state_dict_ema": 2.0}, True, 2.0, ""),
+        ({"model": 1.0, "model_ema": 2.0}, False, 1.0, "took model; it also holds model_ema"),
+        ({"model": 1.0, "model_ema": 2.0}, True, 2.0, ""),
+        ({"model_ema": 2.0}, False, 2.0, "took model_ema, for it holds no other weights"),
+        ({"net": 3.0, "model": 1.0}, False, 1.0, "took model; it also holds net"),
+    ],
+)
+def test_moving_averages_are_a_choice_and_never_taken_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, wrappers: dict[str, float], ema: bool, taken: float, said: str
+) -> None:
+    model, file = small(), saved(tmp_path / "c.pth", wrapped(**wrappers))
+    load_into(model, file, ema=ema)
+    assert set(model.head.weight.flatten().tolist()) == {taken}
+    assert [record.getMessage() for record in caplog.records] == ([f"{file}: {said}"] if said else [])
+
+
+def test_moving_averages_that_are_not_there(tmp_path: Path) -> None:
+    for content in (wrapped(state_dict=1.0), small().state_dict()):
+        file = saved(tmp_path / "c.pth", content)
+        assert refusal(lambda file=file: load_into(small(), file, ema=True)).code == "ND-F108"
+
+
+def test_averages_inside_a_wrapper_of_their_own(tmp_path: Path) -> None:
+    inner = {f"module.{key}": torch.full_like(value, 2.0) for key, value in small().state_dict().items()}
+    content = {"model": small().state_dict(), "model_ema": {"module": inner, "decay": 0.9999}}
+    model = small()
+    load_into(model, saved(tmp_path / "c.pth", content), ema=True)
+    assert set(model.conv.weight.flatten().tolist()) == {2.0}
+
+
+def test_keys_that_the_published_models_carry_and_never_read(tmp_path: Path) -> None:
+    """All of them beside one that is wrong: the wrong one alone is refused."""
+    unused = ("norm.weight", "block.0.norm1.bias", "block.0.norm2.weight", "pos_embed", "block.0.attn.qkv_mp.w")
+    unused = (*unused, "block.0.attn.res_lif.w", "block.0.bn.num_batches_tracked")
+    state = {**small().state_dict(), **{key: torch.ones(2) for key in unused}}
+    assert load_into(small(), saved(tmp_path / "c.pth", state)) == tuple(sorted(unused))
+    state["block.0.normal.weight"] = torch.ones(2)
+    finding = refusal(lambda: load_into(small(), saved(tmp_path / "c.pth", state)))
+    assert finding.have == "1 unexpected: block.0.normal.weight"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -119,3 +120,40 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         with pytest.raises(NeurodeployError) as caught:
             load_model(f"{tmp_path}/{name}.py:model")
         assert caught.value.findings[0].need == "a module that can be imported"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "have"),
+    [
+        ("def sizes():\n    return {}['depth']\n\nsizes()\n", 2, "KeyError: 'depth'"),
+        ("import torch\n\ndef model(:\n", 3, "SyntaxError"),
+        ("import torch\n\ntorch.linspace(0, 1, [4])\n", 3, "TypeError: linspace()"),
+        ("import no_such_package\n", 1, "No module named 'no_such_package'"),
+        ("import torch\ndef model():\n    return torch.nn.Linear(-1, 2)\n", 3, "RuntimeError"),
+    ],
+)
+def test_the_line_of_an_error_is_the_users_own(tmp_path: Path, text: str, line: int, have: str) -> None:
+    """Not one of torch or of the loader."""
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_model(f"{tmp_path / 'mine.py'}:model")
+    (finding,) = caught.value.findings
+    assert finding.source.endswith(f"mine.py:{line}")
+    assert have in finding.have
+
+
+def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import no_such_package.part\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="pip install no_such_package"):
+        load_model(f"{tmp_path / 'mine.py'}:model")
+
+
+def test_files_of_one_name_keep_their_sources_apart(tmp_path: Path) -> None:
+    """A finding names the line of the class's own file, also where another model.py was loaded since."""
+    models = []
+    for folder, lines in (("a", 1), ("b", 9)):
+        (tmp_path / folder).mkdir()
+        text = "\n" * lines + "from torch import nn\nclass Own(nn.Identity):\n    pass\n"
+        (tmp_path / folder / "model.py").write_text(text, encoding="utf-8")
+        models.append(load_model(f"{tmp_path / folder / 'model.py'}:Own"))
+    assert [inspect.getsourcelines(type(model))[1] for model in models] == [3, 11]
