@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import Finding, UsageError
+from neurodeploy.errors import Finding, LimitExceededError, UsageError
 
+PROBE_BYTES = 5  # a spike (uint8) and a membrane (int32)
 Probes = Literal["all", "none"] | Sequence[str]
 
 
@@ -36,6 +38,17 @@ class RunResult:
     def classes(self) -> NDArray[np.int64]:
         """The most active class of each sample, int64 [N]; the lowest index wins a tie."""
         return np.asarray(np.argmax(self.logits, axis=1), np.int64)
+
+
+def require_room(neurons: int, steps: int, samples: int) -> None:
+    """Raise LimitExceededError where what is probed, `neurons` of them, would not fit this machine's memory.
+
+    What is probed is kept for all samples, so that slices do not bound it; without probes memory never grows.
+    """
+    need, have = PROBE_BYTES * neurons * steps * samples, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > have:
+        room, wanted = f"spikes and membranes below {have:,} bytes, the memory of this machine", f"{need:,} bytes"
+        raise LimitExceededError(Finding("ND-B007", "probes", room, wanted, "probe fewer layers or fewer samples"))
 
 
 def select_probes(probes: Probes, names: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.backends.result import PROBE_BYTES, Probes, RunResult, require_room, select_probes
 from neurodeploy.errors import EnvironmentMissingError, Finding
 from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.artefact import IMAGES, LOGITS, membrane_name, serialise, value_names
@@ -27,7 +27,6 @@ Steps = NDArray[Any]
 MEMORY = 1 << 28  # bytes that the values of one slice may take together with their copies
 TOTAL = 1 << 32  # bytes that the slices that run at the same time may take
 BYTES = 32  # of the largest value, an element: input, current, spikes and membranes of a LIF live at once
-PROBE_BYTES = 10  # of a probed neuron and step: spike and membrane, in the session and in the result
 LARGEST_BATCH = 16  # larger slices leave the caches
 
 
@@ -45,12 +44,14 @@ def run(
     holds, at least one.  progress(done, total) is called after each slice.  threads: slices at a time, 0 for one a
     core, or fewer so that TOTAL holds them; ONNX Runtime itself runs single-threaded, which took half the CPU time of
     its own two threads.
-    Raises UsageError for bad images or probes, EnvironmentMissingError without onnxruntime.
+    Raises UsageError for bad images or probes, EnvironmentMissingError without onnxruntime, LimitExceededError for
+    probes beyond this machine's memory.
     """
     checked = check_images(images, graph.image_shape)
     names = select_probes(probes, [node.name for node in graph.of("lif")])
-    session = _session(graph, names)
     known, count = types(graph), len(checked)
+    require_room(sum(known[name].size for name in names), graph.steps, count)
+    session = _session(graph, names)
     logits = np.zeros((count, *known[graph.output].shape), np.int64)
     kept: dict[str, Steps] = {
         value: np.zeros((count, graph.steps, *known[name].shape), dtype)
@@ -82,10 +83,10 @@ def _run_slice(session: Any, kept: dict[str, Steps], logits: Steps, work: tuple[
 
 
 def sample_bytes(graph: Graph, probes: tuple[str, ...] = ()) -> int:
-    """Bytes of one sample: the values of the largest layer in all T steps, and what is probed."""
+    """Bytes of one sample: the values of the largest layer in all T steps, and twice what is probed."""
     known = types(graph)
     probed = sum(known[name].size for name in probes)
-    return graph.steps * (BYTES * max(value.size for value in known.values()) + PROBE_BYTES * probed)
+    return graph.steps * (BYTES * max(value.size for value in known.values()) + 2 * PROBE_BYTES * probed)
 
 
 def batch_size(graph: Graph, probes: tuple[str, ...] = ()) -> int:

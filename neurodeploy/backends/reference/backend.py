@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.backends.reference.ops import STATELESS, encode
-from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.backends.result import Probes, RunResult, require_room, select_probes
 from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.verify import types
@@ -35,10 +35,11 @@ def run(
     probes: the LIFs whose spikes and membranes are kept.  batch: samples at a time; by default as many as MEMORY
     holds, at least one.  progress(done, total) is called after each slice.
     watch(name, value): sees every value int64 [n, *shape] of every slice and step.
-    Raises UsageError for bad images or probes.
+    Raises UsageError for bad images or probes, LimitExceededError for probes beyond this machine's memory.
     """
     checked = check_images(images, graph.image_shape)
     names = select_probes(probes, [node.name for node in graph.of("lif")])
+    require_room(sum(types(graph)[name].size for name in names), graph.steps, len(checked))
     record = _Record(graph, names, len(checked))
     logits = np.zeros((len(checked), *types(graph)[graph.output].shape), np.int64)
     start = time.perf_counter()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from weakref import ref
 
 import numpy as np
 import pytest
 
 from neurodeploy.backends.reference import backend, run
-from neurodeploy.errors import UsageError
+from neurodeploy.errors import LimitExceededError, UsageError
 from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.quantize import quantize
@@ -30,6 +31,15 @@ def test_slices_are_small_where_the_network_is_large() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "types", lambda graph: known)
         assert backend.batch_size(GRAPH) == 1
+
+
+@pytest.mark.parametrize("name", ["reference", "onnx"])
+def test_probes_beyond_the_memory_of_the_machine_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = import_module(f"neurodeploy.backends.{name}").run
+    pages = {"SC_PAGE_SIZE": 1024, "SC_PHYS_PAGES": 8}
+    monkeypatch.setattr("neurodeploy.backends.result.os.sysconf", pages.get)
+    with pytest.raises(LimitExceededError, match="ND-B007"):
+        execute(GRAPH, pictures(9), "all")
 
 
 def test_no_value_outlives_its_last_reader() -> None:
