@@ -107,10 +107,9 @@ void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, co
     program.add(args);
 }
 
-// Every array has the samples as its first axis. The interpreter is free while the program runs.
-void run(Program& program, const ReadOnly& images, const std::vector<Writable>& outputs, i64 first, i64 samples,
-         i64 threads) {
-    if (threads < 1 || samples < 1 || first < 0) throw std::invalid_argument("no samples or no threads");
+// Images and outputs: every array has the samples as its first axis.
+std::vector<External> arrays(const ReadOnly& images, const std::vector<Writable>& outputs, i64 first, i64 samples) {
+    if (samples < 1 || first < 0) throw std::invalid_argument("no samples");
     std::vector<External> externals;
     const auto add = [&](void* data, std::size_t count, std::size_t bytes) {
         if (count < std::size_t(first + samples)) throw std::invalid_argument("fewer samples in an array than to run");
@@ -119,8 +118,19 @@ void run(Program& program, const ReadOnly& images, const std::vector<Writable>& 
     };
     add(const_cast<void*>(images.data()), images.shape(0), images.nbytes());
     for (const Writable& output : outputs) add(output.data(), output.shape(0), output.nbytes());
+    return externals;
+}
+
+void run(Program& program, const ReadOnly& images, const std::vector<Writable>& outputs, i64 first, i64 samples,
+         i64 threads) {
+    if (threads < 1) throw std::invalid_argument("no threads");
+    const std::vector<External> externals = arrays(images, outputs, first, samples);
     nb::gil_scoped_release free;
     program.run(externals, samples, threads);
+}
+
+std::vector<double> profile(Program& program, const ReadOnly& images, const std::vector<Writable>& outputs) {
+    return program.profile(arrays(images, outputs, 0, 1));
 }
 
 }  // namespace
@@ -139,5 +149,6 @@ NB_MODULE(_engine, module) {
         .def("gemm", &add_gemm, "tail"_a, "x"_a, "y"_a, "v"_a, "fan_in"_a, "rows"_a, "step_y"_a, "position_y"_a,
              "neuron"_a, "pool"_a)
         .def("finish", &Program::finish, "arena"_a, "scratch"_a)
-        .def("run", &run, "images"_a, "outputs"_a, "first"_a, "samples"_a, "threads"_a);
+        .def("run", &run, "images"_a, "outputs"_a, "first"_a, "samples"_a, "threads"_a)
+        .def("profile", &profile, "images"_a, "outputs"_a);
 }

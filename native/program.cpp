@@ -1,5 +1,7 @@
 #include "program.hpp"
 
+#include <time.h>
+
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -32,6 +34,12 @@ struct Each : F... {
 };
 template <class... F>
 Each(F...) -> Each<F...>;
+
+double thread_seconds() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
+}
 
 void wait(int round) {
     if (round > 1000) std::this_thread::yield();
@@ -97,7 +105,8 @@ const i8* Program::pack(const i8* weights, i64 outputs, i64 k4) {
     return packed;
 }
 
-void Program::sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team) const {
+void Program::sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team,
+                     std::vector<double>* seconds) const {
     std::vector<char*> spaces(IMAGE);
     spaces[ARENA] = arenas_[std::size_t(arena)].get();
     spaces[CONSTANT] = nullptr;
@@ -114,16 +123,29 @@ void Program::sample(const std::vector<External>& externals, i64 index, i64 aren
         [&](const GemmArgs& args) { kernels_->gemm(args, spaces.data(), part, team.size); },
     };
     for (const Step& step : steps_) {
+        const double start = seconds ? thread_seconds() : 0;
         std::visit(call, step);
+        if (seconds) seconds->push_back(thread_seconds() - start);
         team.meet();
     }
 }
 
+void Program::reserve(i64 arenas, i64 scratches) {
+    while (i64(arenas_.size()) < arenas) arenas_.push_back(allocate(std::size_t(arena_bytes_)));
+    while (i64(scratches_.size()) < scratches) scratches_.push_back(allocate(std::size_t(scratch_bytes_)));
+}
+
+std::vector<double> Program::profile(const std::vector<External>& externals) {
+    reserve(1, 1);
+    Team alone(1);
+    std::vector<double> seconds;
+    sample(externals, 0, 0, 0, alone, &seconds);
+    return seconds;
+}
+
 void Program::run(const std::vector<External>& externals, i64 samples, i64 threads) {
     const bool alone = samples >= threads;  // each thread has samples of its own
-    const std::size_t workers = std::size_t(threads);
-    while (arenas_.size() < (alone ? workers : 1)) arenas_.push_back(allocate(std::size_t(arena_bytes_)));
-    while (scratches_.size() < workers) scratches_.push_back(allocate(std::size_t(scratch_bytes_)));
+    reserve(alone ? threads : 1, threads);
     std::atomic<i64> next{0};
     Team team(threads);
     const auto work = [&](i64 worker) {
@@ -135,7 +157,7 @@ void Program::run(const std::vector<External>& externals, i64 samples, i64 threa
         for (i64 i = next++; i < samples; i = next++) sample(externals, i, worker, 0, own);
     };
     std::vector<std::thread> others;
-    others.reserve(workers);
+    others.reserve(std::size_t(threads));
     for (i64 worker = 1; worker < threads; ++worker) others.emplace_back(work, worker);
     work(0);
     for (std::thread& other : others) other.join();

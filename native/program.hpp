@@ -51,9 +51,14 @@ public:
     // externals: the images, then the outputs. One call at a time.
     void run(const std::vector<External>& externals, i64 samples, i64 threads);
 
+    // CPU seconds of each step for the first sample, on this thread.
+    std::vector<double> profile(const std::vector<External>& externals);
+
 private:
     struct Team;
-    void sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team) const;
+    void reserve(i64 arenas, i64 scratches);
+    void sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team,
+                std::vector<double>* seconds = nullptr) const;
 
     const Kernels* kernels_;
     std::vector<Step> steps_;

@@ -4,14 +4,15 @@
 namespace neurodeploy::ND_PATH {
 namespace {
 
-void plain(const MatmulArgs& args, const i32* a, const i32* b, i32* y) {
+template <class Y>
+void plain(const MatmulArgs& args, const i32* a, const i32* b, Y* y) {
     for (i64 i = 0; i < args.n; ++i) {
         for (i64 j = 0; j < args.m; ++j) {
             u32 total = 0;
             for (i64 k = 0; k < args.k; ++k) {
                 total += u32(a[i * args.an + k * args.ak]) * u32(b[k * args.bk + j * args.bm]);
             }
-            y[i * args.yn + j * args.ym] = i32(total);
+            y[i * args.yn + j * args.ym] = Y(total);
         }
     }
 }
@@ -56,7 +57,8 @@ void pack_rows(const MatmulArgs& args, const u8* a, u8* rows) {
     }
 }
 
-void tiled(const MatmulArgs& args, const Scratch& s, const u8* a, const u8* b, i32* y) {
+template <class Y>
+void tiled(const MatmulArgs& args, const Scratch& s, const u8* a, const u8* b, Y* y) {
     const i64 k4 = groups(args), row = k4 * GROUP;
     pack_rows(args, a, s.rows);
     for (i64 first = 0; first < args.m; first += OUTPUTS) {
@@ -66,17 +68,17 @@ void tiled(const MatmulArgs& args, const Scratch& s, const u8* a, const u8* b, i
             const i64 count = least(STRIP_ROWS, args.n - i);
             tiles(count, s.rows + i * row, row, s.offsets, k4, s.weights, s.sums);
             for (i64 r = 0; r < count; ++r) {
-                i32* out = y + (i + r) * args.yn + first * args.ym;
-                for (i64 o = 0; o < width; ++o) out[o * args.ym] = s.sums[r * OUTPUTS + o];
+                Y* out = y + (i + r) * args.yn + first * args.ym;
+                for (i64 o = 0; o < width; ++o) out[o * args.ym] = Y(s.sums[r * OUTPUTS + o]);
             }
         }
     }
 }
 
-template <class X>
+template <class X, class Y>
 void run(const MatmulArgs& args, Spaces spaces, i64 part, i64 parts) {
     const X *a = at<X>(spaces, args.a), *b = at<X>(spaces, args.b);
-    i32* y = at<i32>(spaces, args.y);
+    Y* y = at<Y>(spaces, args.y);
     const int inner = args.loop.axes - 1;
     i64 step[3] = {};
     for (int i = 0; i < 3 && inner >= 0; ++i) step[i] = args.loop.stride[i][inner];
@@ -95,8 +97,10 @@ void run(const MatmulArgs& args, Spaces spaces, i64 part, i64 parts) {
 }  // namespace
 
 void matmul(const MatmulArgs& args, Spaces spaces, i64 part, i64 parts) {
-    if (args.a.type == Type::u8) return run<u8>(args, spaces, part, parts);
-    run<i32>(args, spaces, part, parts);
+    if (args.a.type == Type::u8 && args.y.type == Type::u8) return run<u8, u8>(args, spaces, part, parts);
+    if (args.a.type == Type::u8) return run<u8, i32>(args, spaces, part, parts);
+    if (args.y.type == Type::u8) return run<i32, u8>(args, spaces, part, parts);
+    run<i32, i32>(args, spaces, part, parts);
 }
 
 }  // namespace neurodeploy::ND_PATH

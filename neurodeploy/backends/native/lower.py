@@ -110,7 +110,7 @@ def spike_matmul(
     (a, b), recorder = inputs, context.recorder
     last = len(a.shape) - 1
     order = [axis for axis in memory_order(b if a.constant and not b.constant else a) if axis != last]
-    y = recorder.new((a.shape[0], *known.shape), [*order, last], Type.I32, a.constant and b.constant)
+    y = recorder.new((a.shape[0], *known.shape), [*order, last], type_of(known.range), a.constant and b.constant)
     if not all(x.type == Type.U8 for x in inputs) or min(span.hi for span in spans) > SIGNED_BYTE_MAX:
         a, b = (x if x.type == Type.I32 else copied(recorder, x, memory_order(x), Type.I32) for x in (a, b))
     batch = y.once.shape[:-2]
