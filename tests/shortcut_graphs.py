@@ -62,4 +62,15 @@ def maxformer(seed: int = 0, steps: int = 4, size: int = 8) -> Graph:
     return averaged(s, "tiny-maxformer", mlp(s, "mlp", x, channels), steps)
 
 
-SHORTCUTS = {"sdt": sdt, "maxformer": maxformer}
+def coded(seed: int = 0, steps: int = 4, size: int = 8) -> Graph:
+    """A convolution that reads a stream, current by current, and adds the spikes that it makes to the stream."""
+    s, tokens = Sketch(seed), (size // 2) ** 2
+    s.op("input", "images", shape=(1, size, size))
+    x = s.lif("embed.0", s.conv("embed.0", "images", (8, 1, 3, 3), padding=1))
+    x = s.op("max_pool", "embed.pool", s.conv("embed.1", x, (8, 8, 3, 3), padding=1), **POOL)
+    x = mlp(s, "mlp0", s.op("reshape", "flat", x, shape=(8, tokens)), 8)
+    y = s.lif("mix", s.conv("mix.1", s.lif("mix.0", s.conv("mix.0", x, (16, 8, 1), gain=1.0)), (8, 16, 1)))
+    return averaged(s, "tiny-coded", mlp(s, "mlp1", s.op("add", "mix.add", x, y), 8), steps)
+
+
+SHORTCUTS = {"sdt": sdt, "maxformer": maxformer, "coded": coded}

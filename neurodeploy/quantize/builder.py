@@ -13,6 +13,7 @@ from neurodeploy.ir.graph import Attribute, Graph, Node, Tensor
 from neurodeploy.ir.infer import IllegalNode
 from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.types import ValueType
+from neurodeploy.quantize.floats import Span
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.streams import Share, Stream
 
@@ -54,6 +55,8 @@ class Builder:
     choices: list[dict[str, object]] = field(default_factory=list)
     streams: Mapping[str, Stream] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)  # of the convolutions whose unit is that of a stream
+    codes: dict[str, Quantity] = field(default_factory=dict)  # of the currents that convolutions read
+    reaches: dict[str, Span] = field(default_factory=dict)  # least and largest float value a channel, of the same
     output_scale: float = 1.0
 
     def emit(

@@ -1,4 +1,4 @@
-"""Convolutions: which neuron each one drives, and its integers; currents that are added, and spikes that join them."""
+"""Convolutions: which neuron each one drives, and its integers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.ir.graph import Attribute, Graph, Node, tensor
+from neurodeploy.ir.graph import Graph, Node, tensor
 from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
+from neurodeploy.quantize.coding import axon_of
+from neurodeploy.quantize.joins import doubled
 from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, onto_grid, round_to
 from neurodeploy.quantize.streams import ENDS, PLAIN, Share
 
 TOO_TIGHT = "ND-Q013"
 MOST_CLIPPED = 0.5  # share of a layer's weights at the end of their range; beyond it the layer is another one
 FINEST_STEP = 1.001  # by which the read-out's unit grows at least, where its sums leave the payload's width
-ROUNDING = 1e-6  # float noise of a ratio of scales, relative
 BIAS_BITS = 31  # of the read-out's bias in units of the logits
-JOIN_MOST = 127  # the largest weight of a joining spike
 
 
 def driven(graph: Graph, conv: Node) -> tuple[list[Node], Node]:
@@ -52,7 +52,8 @@ def current_of(conv: Node, neuron: Node, axon_scale: float, axon: ValueType) -> 
 
 def quantize_conv(build: Builder, node: Node) -> None:
     """A traced conv becomes an int8 conv whose unit suits the neuron that it drives."""
-    axon = build.values[node.inputs[0]]
+    axon = axon_of(build, node)
+    node = _with_bias_of(node, axon)
     if node.name in build.shares:
         _quantize_shared(build, node, axon, build.shares[node.name])
         return
@@ -76,17 +77,10 @@ def _quantize_shared(build: Builder, node: Node, axon: Quantity, share: Share) -
     integers, clipped, zeroed = onto_grid(node.tensors["weight"] * (axon.scale / unit), bits)
     _refuse_clipped(clipped)
     _emit_conv(build, node, axon, integers, unit)
-    build.values[node.name] = _doubled(build, node, build.values[node.name], share)
+    current = build.values[node.name]
+    build.values[node.name] = Quantity(doubled(build, node, current.name, share.doublings), share.unit, current.bias)
     facts = {"unit": unit, "largest_weight": int(np.abs(integers).max(initial=0)), "clipped": clipped, "zeroed": zeroed}
     build.report(node, kind="conv", weight_bits=bits, **facts)
-
-
-def _doubled(build: Builder, node: Node, current: Quantity, share: Share) -> Quantity:
-    """A current in the stream's own unit: added to itself as often as it takes."""
-    name = current.name
-    for power in range(1, share.doublings + 1):
-        name = build.emit("add", replace(node, name=f"{node.name}.times{1 << power}"), (name, name), {})
-    return Quantity(name, share.unit, current.bias)
 
 
 def _refuse_clipped(clipped: float) -> None:
@@ -95,41 +89,15 @@ def _refuse_clipped(clipped: float) -> None:
         raise Refused("ND-Q014", need, have, "check the weights of this layer, or give it more weight_bits")
 
 
-def add_currents(build: Builder, node: Node) -> None:
-    """Currents of one unit are added, and their biases; spikes and counts get a weight that is worth theirs."""
-    a, b = (build.values[name] for name in node.inputs)
-    first, second = (name in build.streams for name in node.inputs)
-    a = a if first else _joined(build, node, a, b.scale)
-    b = b if second else _joined(build, node, b, a.scale)
-    require_one_scale(a, b)
-    bias = [quantity.bias for quantity in (a, b) if quantity.bias is not None]
-    name = build.emit("add", node, (a.name, b.name), {})
-    build.values[node.name] = Quantity(name, a.scale, sum(bias[1:], bias[0]) if bias else None)
-
-
-def require_one_scale(a: Quantity, b: Quantity) -> None:
-    """Integers of two scales cannot be added. Raises Refused."""
-    if not np.isclose(a.scale, b.scale, rtol=1e-9):
-        need, have = "two values of one scale", f"scales {a.scale:.6g} and {b.scale:.6g}"
-        raise Refused("ND-Q021", need, have, "add spikes, counts or currents that no factor or mean divides")
-
-
-def _joined(build: Builder, node: Node, spikes: Quantity, unit: float) -> Quantity:
-    """Spikes or counts as a current: a depthwise 1x1 convolution by the whole number of units that one is worth."""
-    worth, doublings = spikes.scale / unit, 0
-    while worth / (1 << doublings) > JOIN_MOST + ROUNDING:
-        doublings += 1
-    weight = round(worth / (1 << doublings))
-    if abs(weight * (1 << doublings) - worth) > ROUNDING * worth or not weight:
-        need, have = "a spike worth a whole number of the current's units", f"{worth:.6g} units"
-        raise Refused("ND-Q024", need, have, "add spikes of one scale to a current")
-    shape = build.types[spikes.name].shape
-    rank = len(shape) - 1
-    weights = tensor(np.full((shape[0], 1, *(1,) * rank), weight), np.int8)
-    window: dict[str, Attribute] = {"stride": (1,) * rank, "padding": (0,) * rank, "groups": shape[0]}
-    like = replace(node, name=f"{node.name}.joining")
-    name = build.emit("conv", like, (spikes.name,), window, {"weight": weights})
-    return _doubled(build, like, Quantity(name, unit), Share(unit, doublings))
+def _with_bias_of(node: Node, axon: Quantity) -> Node:
+    """The conv with what the bias of its axons, one a channel, makes of its own; it has no padding."""
+    if axon.bias is None:
+        return node
+    weight, groups = node.tensors["weight"].astype(np.float64), node.integer("groups")
+    taps = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1).sum(axis=3)
+    shift = (taps * axon.bias.reshape(groups, 1, -1)).sum(axis=2).reshape(-1)
+    bias = shift + node.tensors.get("bias", np.zeros(len(weight)))
+    return replace(node, tensors={**node.tensors, "bias": tensor(bias, np.float64)})
 
 
 def _report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> None:

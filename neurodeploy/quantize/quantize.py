@@ -19,8 +19,9 @@ from neurodeploy.ir.types import BINARY, ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.counts import embed_counts
-from neurodeploy.quantize.currents import TOO_TIGHT, add_currents, input_gain, quantize_conv, require_one_scale
+from neurodeploy.quantize.currents import TOO_TIGHT, input_gain, quantize_conv
 from neurodeploy.quantize.fold import fold_batchnorm
+from neurodeploy.quantize.joins import add_currents, require_one_scale
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.pixels import quantize_input
 from neurodeploy.quantize.scales import bias_grid, decay_to_dv
@@ -88,9 +89,16 @@ def _walk(build: Builder) -> None:
         before = len(waiting) + len(open_streams)
         open_streams = [stream for stream in open_streams if not _settled(build, stream, findings)]
         waiting = [node for node in waiting if not _handled(build, node, findings)]
+    findings = findings or [_circular(node) for node in waiting if node.op == "conv"]
     if findings:
         tight = all(finding.code == TOO_TIGHT for finding in findings)
         raise DoesNotFitError(findings) if tight else UnsupportedModelError(findings)
+
+
+def _circular(conv: Node) -> Finding:
+    """A convolution that waits for a current to which its own is added."""
+    need, have = "a current that its own is not added to", "a current that waits for this layer"
+    return Finding("ND-Q012", conv.name, need, have, "put a spiking neuron in front of it", str(conv.source))
 
 
 def _shared(build: Builder) -> list[Stream]:

@@ -27,12 +27,13 @@ class Stream:
     """Currents that share a unit.
 
     nodes: of the traced graph, in its order, convolutions among them.  ends: the neurons and read-outs behind them.
-    joins: values that are no currents and are added to one.
+    joins: values that are no currents and are added to one.  coding: the convolutions that read a current of it.
     """
 
     nodes: tuple[Node, ...]
     ends: tuple[Node, ...]
     joins: tuple[str, ...]
+    coding: tuple[Node, ...] = ()
 
     @property
     def convs(self) -> tuple[Node, ...]:
@@ -47,7 +48,7 @@ class Stream:
     @property
     def plain(self) -> bool:
         """Whether it is one convolution that drives one neuron, or the read-out."""
-        single = len(self.ends) == len(self.convs) == 1 and not self.joins
+        single = len(self.ends) == len(self.convs) == 1 and not self.joins and not self.coding
         chain = [*self.nodes, *self.ends]
         return single and all(
             node.inputs == (before.name,) and (node.op in PLAIN or node in self.ends)
@@ -74,18 +75,25 @@ def find_streams(graph: Graph) -> dict[str, Stream]:
     found: dict[str, Stream] = {}
     for names in nx.connected_components(links):
         nodes = tuple(node for node in graph.nodes if node.name in names)
-        readers = {r.name: r for node in nodes for r in graph.consumers[node.name] if r.op in ENDS}
+        readers = {reader.name: reader for node in nodes for reader in graph.consumers[node.name]}
         joins = [name for node in nodes if node.op == "add" for name in node.inputs if name not in names]
-        ends = tuple(node for node in graph.nodes if node.name in readers)
-        found |= dict.fromkeys(names, Stream(nodes, ends, tuple(dict.fromkeys(joins))))
+        ends = tuple(node for node in readers.values() if node.op in ENDS)
+        coding = tuple(node for node in readers.values() if node.op == "conv")
+        found |= dict.fromkeys(names, Stream(nodes, ends, tuple(dict.fromkeys(joins)), coding))
     return found
 
 
 def stray_currents(graph: Graph, streams: Mapping[str, Stream]) -> Iterator[Finding]:
     """Currents that something reads which takes spikes or counts."""
     for name in streams:
-        wrong = [r for r in graph.consumers[name] if r.op not in (*ENDS, *CARRIES)]
+        wrong = [r for r in graph.consumers[name] if r.op not in (*ENDS, *CARRIES) and not _codes(r)]
         if wrong:
             node, have = graph.by_name[name], ", ".join(f"{r.op} {r.name}" for r in wrong)
-            need, mend = "a current that drives neurons or the read-out", "put a spiking neuron behind it"
+            need = "a current that drives neurons, the read-out or convolutions without padding"
+            mend = "put a spiking neuron behind it"
             yield Finding("ND-Q011", name, need, f"{name} drives {have}", mend, str(node.source))
+
+
+def _codes(reader: Node) -> bool:
+    """Whether it reads the code of a current; zeros of a padding would be none."""
+    return reader.op == "conv" and not any(reader.integers("padding"))

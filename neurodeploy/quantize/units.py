@@ -17,7 +17,9 @@ from neurodeploy.ir.graph import Node
 from neurodeploy.ir.proof import Bound, node_bounds
 from neurodeploy.numerics import LOIHI_LAVA, Profile
 from neurodeploy.quantize.builder import Builder, Refused
-from neurodeploy.quantize.currents import JOIN_MOST, TOO_TIGHT, input_gain
+from neurodeploy.quantize.coding import axon_of
+from neurodeploy.quantize.currents import TOO_TIGHT, input_gain
+from neurodeploy.quantize.joins import doublings
 from neurodeploy.quantize.scales import SAMPLE, rounding_error
 from neurodeploy.quantize.streams import Share, Stream
 
@@ -99,7 +101,7 @@ class _Search:
 
     def _judges_of(self, conv: Node) -> _Judges:
         """The weights in real units per integer axon."""
-        scale = self.build.values[conv.inputs[0]].scale
+        scale = axon_of(self.build, conv).scale
         return _judges(conv.tensors["weight"].astype(np.float64) * scale, self.build.options.bits(conv.name))
 
     def _base(self) -> float:
@@ -118,8 +120,8 @@ class _Search:
         tries = np.geomspace(max(finest / SPREAD, 1.0), finest, CANDIDATES)
         if not self.stream.joins:
             return sorted({int(k) for k in tries})
-        steps = [1 << max(int(k).bit_length() - JOIN_MOST.bit_length(), 0) for k in tries]
-        return sorted({int(k) // step * step for k, step in zip(tries, steps, strict=True)})
+        steps = [(int(k), 1 << doublings(int(k))) for k in tries]
+        return sorted({k // step * step for k, step in steps})
 
     def error(self, k: int) -> float:
         """Squared error of the weights as a share of their power, the mean over all rows."""
@@ -142,10 +144,12 @@ class _Search:
 
     def _trial(self, shares: dict[str, Share]) -> Iterator[Bound]:
         build, known = self.build, dict(self.build.types)
-        trial = replace(build, nodes=[], types=known, values=dict(build.values), choices=[], shares=shares)
+        trial = replace(build, nodes=[], types=known, values=dict(build.values), codes={}, choices=[], shares=shares)
         try:
             for node in (*self.stream.nodes, *self.stream.ends):
                 self.handle(trial, node)
+            for conv in self.stream.coding:
+                axon_of(trial, conv)
         except Refused:
             return
         for node in trial.nodes:

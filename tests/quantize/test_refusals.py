@@ -17,8 +17,13 @@ def branch(s: Sketch, name: str) -> str:
     return s.lif(name, s.conv(name, "images", (4, 1, 3, 3), padding=1))
 
 
-def convolution_on_a_current(s: Sketch) -> str:
-    return s.lif("b", s.conv("b", s.conv("a", "images", (4, 1, 3, 3), padding=1), (4, 4, 1, 1)))
+def padded_convolution_on_a_current(s: Sketch) -> str:
+    return s.lif("b", s.conv("b", s.conv("a", "images", (4, 1, 3, 3), padding=1), (4, 4, 3, 3), padding=1))
+
+
+def convolution_added_to_what_it_reads(s: Sketch) -> str:
+    current = s.conv("a", branch(s, "in"), (4, 4, 1, 1))
+    return s.lif("b", s.op("add", "sum", current, s.conv("b", current, (4, 4, 1, 1))))
 
 
 def mask_on_a_current(s: Sketch) -> str:
@@ -61,7 +66,8 @@ def counts_as_a_mask(s: Sketch) -> str:
 
 
 REFUSED: list[tuple[Callable[[Sketch], str], list[tuple[str, str]]]] = [
-    (convolution_on_a_current, [("ND-Q011", "a_conv")]),
+    (padded_convolution_on_a_current, [("ND-Q011", "a_conv")]),
+    (convolution_added_to_what_it_reads, [("ND-Q012", "a_conv"), ("ND-Q012", "b_conv")]),
     (mask_on_a_current, [("ND-Q011", "b_conv")]),
     (half_a_current_added, [("ND-Q021", "both")]),
     (spikes_of_two_scales_join, [("ND-Q024", "second")]),
