@@ -20,9 +20,9 @@ from neurodeploy.frontend.places import raised_at
 
 # What torch says where tensors do not fit one another.
 _RANK = "umber of dimensions"  # an image where event frames are taken, or the other way round
-_OF_SHAPES = ("for input of size", "broadcast", "must match", "channels", "Dimension out of range", "multiplied", _RANK)
+_OF_SHAPES = ("input of size", "broadcast", "must match", "channels", "of range", "multiplied", "reduction dim", _RANK)
 _SIZE = (
-    "use the size, channels and axes that the model was built for ([N, T, C, H, W] for event frames); "
+    "use the size, channels and axes that the model was built for ([N, T, C, H, W] with its T for event frames); "
     "a patch embedding that halves k times needs a size that 2^k divides"
 )
 _SQUARE = f"give square images: code such as reshape(T, B, C, W, H) takes height and width for each other; or {_SIZE}"

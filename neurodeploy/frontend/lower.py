@@ -21,9 +21,11 @@ from neurodeploy.frontend.places import source_of
 from neurodeploy.ir.graph import Node, Source
 from neurodeploy.ir.infer import IllegalNode
 
+_WHOLE = "all neurons run over the same T steps: keep the time axis whole, [T, B, ...]"
 _MENDS: Mapping[str, str] = {
+    **dict.fromkeys(("flatten", "repeat", "expand", "reshape", "slice", "unflatten", "view"), _WHOLE),
     "batch_norm": "call model.eval() first, and check the running statistics",
-    "dropout": "call model.eval() first",
+    "dropout": "call model.eval() first; in code of your own, F.dropout(x, p, training=self.training)",
     "neuron": "bring the tensor to [T, B, ...] before the neuron: else its membrane runs across the samples of a batch",
     "select": "give the neuron the whole sequence; single time steps cannot be taken out",
     "layer_norm": "use batch norm: its scale and shift fold into weights and thresholds",

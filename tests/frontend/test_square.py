@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,30 @@ def test_examples_that_a_published_file_cannot_take(
 
 def test_a_swap_that_broadcasts_is_named_first(published: nn.Module) -> None:
     assert findings(published, 1, 8, 2)[0].code == "ND-F012"
+
+
+class Half(Net):
+    """A second neuron over other time steps than the first."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.change, self.lif2 = change, lif()
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.lif2(self.change(x))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x[: STEPS // 2],
+        lambda x: x.repeat(2, 1, 1, 1, 1),
+        lambda x: x.reshape(2, STEPS // 2, *x.shape[1:]).sum(1),
+    ],
+    ids=["slice", "repeat", "reshape"],
+)
+def test_neurons_of_different_numbers_of_steps(change: Callable[[Tensor], Tensor]) -> None:
+    (finding,) = findings(Half(change), 1, 4, 4)
+    assert finding.code == "ND-F003"
+    assert finding.source.startswith("tests/frontend/")
+    assert "the same T steps" in finding.next
