@@ -39,7 +39,8 @@ def load_model(spec: str, weights: str | PathLike[str] | None = None, *, ema: bo
     or has no values, InvalidFileError for a missing file and for the weights.
     """
     wanted = parse(spec)
-    with standins():
+    folder = Path(wanted.place).resolve().parent if wanted.place.endswith(".py") else Path.cwd()
+    with standins(), _importable(folder):  # a factory, too, may import what lies beside its file
         model = _built(wanted, _attribute(wanted, _module(wanted)))
     require_sound(model)
     if weights is not None:
@@ -56,11 +57,12 @@ def _module(spec: ModelSpec) -> ModuleType:
         finding = Finding("ND-F201", "", "a Python file", "no such file", "check the path", spec.place)
         raise InvalidFileError(finding)
 
-    def imported() -> ModuleType:
-        with _importable(file.resolve().parent if is_file else Path.cwd()):
-            return _executed(file) if is_file else importlib.import_module(spec.place)
-
-    return _run(spec, imported, "a module that can be imported", "import it in Python to see all")
+    return _run(
+        spec,
+        lambda: _executed(file) if is_file else importlib.import_module(spec.place),
+        "a module that can be imported",
+        "import it in Python to see all",
+    )
 
 
 def _run(spec: ModelSpec, action: Callable[[], T], need: str, mend: str) -> T:

@@ -19,6 +19,10 @@ from sibling import CLASSES
 def model(outputs=CLASSES):
     return torch.nn.Linear(4, outputs)
 
+def later():
+    from sibling_later import MADE
+    return torch.nn.Linear(MADE, 1)
+
 def needs(depth, *, width): ...
 def fails(): raise ValueError("first\\nno such depth")
 def none(): ...
@@ -37,6 +41,7 @@ number = 3
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     (tmp_path / "sibling.py").write_text("CLASSES = 7\n", encoding="utf-8")
+    (tmp_path / "sibling_later.py").write_text("MADE = 5\n", encoding="utf-8")
     (tmp_path / "mine.py").write_text(FILE, encoding="utf-8")
     return tmp_path / "mine.py"
 
@@ -45,6 +50,7 @@ def test_module_and_file(file: Path) -> None:
     path = list(sys.path)
     assert load_model(f"{file}:model").out_features == 7
     assert type(load_model("neurodeploy.models:qkformer_mnist")).__name__ == "QKFormer"
+    assert load_model(f"{file}:later").in_features == 5
     assert sys.path == path
     assert not load_model(f"{file}:ready").training
 
@@ -82,7 +88,7 @@ def test_weights_that_no_forward_reads_are_named(file: Path, tmp_path: Path, cap
         ("{file}:number", "int"),
         ("{file}:leaves", "SystemExit: 0"),
         ("{file}:ends", "GeneratorExit: no message"),
-        ("{file}:other", "there are circle, ends, fails, leaves, model, needs, none, ready, stops"),
+        ("{file}:other", "there are circle, ends, fails, later, leaves, model, needs, none, ready, stops"),
         ("no.such.module:model", "No module named 'no'"),
         ("model", "'model'"),
         (":model", "':model'"),
