@@ -17,9 +17,10 @@ from neurodeploy.ir.graph import Attribute, Graph, Node, Source, Stage, Tensor, 
 from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.proof import activation, membrane, symmetric
 from neurodeploy.ir.types import BYTE, SIGNED_BYTE, ValueType
-from neurodeploy.numerics import LOIHI_LAVA
+from neurodeploy.numerics import LOIHI_LAVA, Profile
 
 Shape = tuple[int, ...]
+MOST_SHORT = 16  # bits of a bias that int16 holds
 SPANS = ((0, 1), (0, 255), (-128, 127), (-1, 0), (-100, 28), (0, 17), (-20, 235))
 
 
@@ -31,6 +32,7 @@ class Draft:
     steps: int
     nodes: list[Node] = field(default_factory=list)
     known: dict[str, ValueType] = field(default_factory=dict)
+    profile: Profile = LOIHI_LAVA
 
     def pick(self, low: int, high: int) -> int:
         """An integer in low..high, both included."""
@@ -57,7 +59,8 @@ class Draft:
     def graph(self, output: str, name: str) -> Graph:
         """The finished graph."""
         scale = float(self.rng.random())
-        return Graph(name, Stage.QUANTIZED, self.steps, tuple(self.nodes), output, output_scale=scale)
+        nodes, profile = tuple(self.nodes), self.profile.name
+        return Graph(name, Stage.QUANTIZED, self.steps, nodes, output, profile=profile, output_scale=scale)
 
 
 Sampler = Callable[[Draft, str], str]
@@ -99,24 +102,27 @@ def conv(draft: Draft, value: str) -> str:
 
 def _room(draft: Draft) -> int:
     """The largest magnitude that a LIF of any decay can sum up over the steps, with a bias; no value exceeds it."""
-    return LOIHI_LAVA.activation_max // (draft.steps + 4)
+    return draft.profile.activation_max // (draft.steps + 4)
 
 
 def lif(draft: Draft, value: str) -> str:
     """A LIF or IF population with biases, a threshold near its input, and exponents as large as the proof allows."""
     x, shape = draft.known[value], draft.shape(value)
-    bias_shape = tuple(n if draft.rng.random() < 0.5 else 1 for n in shape)
+    bias_shape, profile = tuple(n if draft.rng.random() < 0.5 else 1 for n in shape), draft.profile
+    top, width = 1 << (profile.bias_bits - 1), np.int16
+    if profile.bias_bits > MOST_SHORT:  # so wide that the input would rarely matter
+        top, width = top >> draft.pick(0, profile.bias_bits - MOST_SHORT), np.int32
     for shrink in range(8):
-        bias = draft.draw(-4096 >> shrink, 4095 >> shrink, bias_shape, np.int16)
+        bias = draft.draw(-top >> shrink, (top - 1) >> shrink, bias_shape, width)
         own = {
-            "vth": draft.pick(0, min(LOIHI_LAVA.threshold_max, x.range.magnitude + 1)),
+            "vth": draft.pick(0, min(profile.threshold_max, x.range.magnitude + 1)),
             "dv": int(draft.rng.choice([0, 1, 2048, 2048, 4095, draft.pick(0, 4095)])),
             "weight_exp": draft.pick(0, max(0, 4 - shrink)),
-            "bias_exp": draft.pick(0, 7 - shrink),
+            "bias_exp": draft.pick(0, max(0, profile.bias_exponent_max - shrink)),
         }
         node = Node("lif", "", (value,), own, {"bias_mant": bias})
-        fits = activation(node, x).within(symmetric(LOIHI_LAVA.activation_max))
-        if fits and membrane(node, x, draft.steps, LOIHI_LAVA).within(symmetric(LOIHI_LAVA.state_max)):
+        fits = activation(node, x).within(symmetric(profile.activation_max))
+        if fits and membrane(node, x, draft.steps, profile).within(symmetric(profile.state_max)):
             break
     return draft.add("lif", (value,), node.tensors, **own)
 
@@ -239,9 +245,9 @@ def sample(op: str, seed: int) -> Graph:
     return draft.graph(readout(draft, value), f"{op}-{seed}")
 
 
-def random_graph(seed: int) -> Graph:
+def random_graph(seed: int, profile: Profile = LOIHI_LAVA) -> Graph:
     """A legal graph of up to about twenty nodes, with branches and now and then a value that nothing reads."""
-    draft = _started(seed)
+    draft = _started(seed, profile)
     value = encode(draft) if draft.pick(0, 2) else encode_events(draft)
     for _ in range(draft.pick(2, 9)):
         recent = list(draft.known)[-3:]
@@ -259,9 +265,9 @@ def random_images(graph: Graph, count: int, seed: int) -> NDArray[np.float32]:
     return (codes * node.number("step")).astype(np.float32)
 
 
-def _started(seed: int) -> Draft:
+def _started(seed: int, profile: Profile = LOIHI_LAVA) -> Draft:
     rng = np.random.default_rng(seed)
-    return Draft(rng, int(rng.integers(1, 6, endpoint=True)))
+    return Draft(rng, int(rng.integers(1, 6, endpoint=True)), profile=profile)
 
 
 def _binary(draft: Draft, value: str) -> str:

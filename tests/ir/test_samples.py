@@ -11,6 +11,7 @@ from neurodeploy.ir.proof import require_proof
 from neurodeploy.ir.samples import SAMPLERS, random_graph, random_images, sample
 from neurodeploy.ir.text import to_text
 from neurodeploy.ir.verify import types
+from neurodeploy.numerics import INT32, LOIHI_LAVA
 
 QUANTIZED_OPS = {name for name, op in OPS.items() if Stage.QUANTIZED in op.stages}
 
@@ -37,6 +38,13 @@ GRAPHS = [random_graph(seed) for seed in range(300)]
 def test_random_graphs_are_proven() -> None:
     for graph in GRAPHS:
         require_proof(graph)
+
+
+def test_random_graphs_of_the_cpu_profile_are_proven_and_wide() -> None:
+    bounds = [bound for seed in range(100) for bound in require_proof(random_graph(seed, INT32))]
+    chip = {"activation": LOIHI_LAVA.activation_max, "membrane": LOIHI_LAVA.state_max}
+    for quantity, limit in chip.items():
+        assert any(bound.interval.magnitude > limit for bound in bounds if bound.quantity == quantity)
 
 
 def test_same_seed_same_graph() -> None:

@@ -12,6 +12,7 @@ from neurodeploy.backends.onnx import run
 from neurodeploy.ir.artefact import load
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.samples import SAMPLERS, random_graph, random_images, sample
+from neurodeploy.numerics import INT32
 
 pytest.importorskip("onnxruntime")
 
@@ -38,6 +39,12 @@ def assert_equal(graph: Graph, seed: int = 0, samples: int = 3) -> None:
 def test_random_graphs(seeds: range) -> None:
     for seed in seeds:
         assert_equal(random_graph(seed), seed)
+
+
+@pytest.mark.parametrize("seeds", BLOCKS[:3], ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def test_random_graphs_of_the_cpu_profile(seeds: range) -> None:
+    for seed in seeds:
+        assert_equal(random_graph(seed, INT32), seed)
 
 
 @pytest.mark.parametrize("op", sorted(SAMPLERS))
