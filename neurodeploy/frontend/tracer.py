@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -55,7 +56,7 @@ def trace(
             exported = export(root, example)
     except UnsupportedModelError as error:
         findings += (finding for reading in readings.values() for finding in reading.findings)
-        raise UnsupportedModelError(dict.fromkeys(findings or error.findings)) from None
+        raise UnsupportedModelError(dict.fromkeys(findings or map(_of_sequences, error.findings))) from None
     lowering = Lowering(exported, readings, int(example.shape[1]) if example.ndim == _EVENTS else None)
     output = lowering.run()
     findings += (f for path, reading in readings.items() if path in lowering.calls for f in reading.findings)
@@ -70,6 +71,12 @@ def trace(
     facts |= {READ_OUT: f"mean over T of the model's {returned}"} if lowering.averaged else {}
     graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output, metadata=facts)
     return run_passes(graph, (remove_dead, partial(named, model=model)))
+
+
+def _of_sequences(finding: Finding) -> Finding:
+    """The finding with what to do next where a layer of the model misses the time axis."""
+    mend = "pass steps=T (--steps T): the model takes the sequence [T, N, C, H, W] and makes no time steps itself"
+    return replace(finding, next=mend) if "[T, N" in finding.have else finding
 
 
 def _module(given: Any) -> nn.Module:

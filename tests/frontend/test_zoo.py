@@ -1,0 +1,114 @@
+"""SpikingJelly 2.0's own models compile as they are: the trace equals the model, and the backends equal one another."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.backends import onnx, reference
+from neurodeploy.backends.reference import run_mapped
+from neurodeploy.errors import DoesNotFitError
+from neurodeploy.frontend import trace
+from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.text import to_text
+from neurodeploy.mapping import lower
+from neurodeploy.quantize import QuantizeOptions, quantize
+from neurodeploy.targets import load_target
+from tests.float_graph import run_float
+from tests.frontend.small import interpret
+from tests.frontend.zoo import SEW, ZOO, Case, Timed, pictures
+
+RATE = 0.1  # by which the firing rate of a layer of these small networks may differ from the float model's
+NEURONS = 256  # of a layer at least, for its rate to say something
+
+
+@cache
+def traced(name: str) -> tuple[nn.Module, Graph]:
+    """A model in float64, and its trace."""
+    case = ZOO[name]
+    model = case.model().double()
+    return model, trace(model, pictures(1), steps=case.steps)
+
+
+@cache
+def quantized(name: str) -> Graph:
+    """Its integers on the chip that it fits."""
+    options = QuantizeOptions(8, load_target(ZOO[name].target).arithmetic)
+    return quantize(traced(name)[1], pictures(8), options)
+
+
+def recorded(case: Case, model: nn.Module, image: Tensor) -> tuple[Tensor, dict[str, list[int]]]:
+    """The logits of one image as SpikingJelly's examples take them, and each neuron's spikes a step."""
+    spikes: dict[str, list[int]] = {}
+
+    def record(path: str, single: bool, out: Tensor) -> None:
+        counts = [int(out.sum())] if single else [int(step.sum()) for step in out]
+        spikes.setdefault(path, []).extend(counts)
+
+    neurons = {path: module for path, module in model.named_modules() if hasattr(module, "v_threshold")}
+    hooks = [
+        module.register_forward_hook(lambda m, _, out, path=path: record(path, m.step_mode == "s", out))
+        for path, module in neurons.items()
+    ]
+    with torch.no_grad():
+        logits = (model if case.steps is None else Timed(model, case.steps))(image[None])
+    for hook in hooks:
+        hook.remove()
+    return (logits.mean(0) if logits.ndim == 3 else logits)[0], spikes
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_the_trace_equals_the_model(name: str) -> None:
+    model, graph = traced(name)
+    image = torch.tensor(pictures(1)[0], dtype=torch.float64)
+    logits, spikes = recorded(ZOO[name], model, image)
+    values = interpret(graph, image)
+    assert torch.allclose(values[graph.output][0], logits, rtol=1e-12, atol=1e-12)
+    assert {node.name for node in graph.of("neuron")} == set(spikes)
+    for path, counts in spikes.items():
+        assert [int(step.sum()) for step in values[path]] == counts, path
+        assert sum(counts) > 0, f"{path} is silent: the test would see little"
+    cuts = {(node.inputs, *node.attributes.values()) for node in graph.of("slice")}
+    assert len(cuts) == len(graph.of("slice"))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_the_integers_fire_like_the_model_on_every_backend(name: str) -> None:
+    """Single spikes of an untrained network differ by chance, its firing rates do not."""
+    graph, images = quantized(name), pictures(2, seed=9)
+    run, other = (backend.run(graph, images, "all") for backend in (reference, onnx))
+    assert np.array_equal(run.logits, other.logits)
+    floats = run_float(traced(name)[1], images.astype(np.float64))
+    for layer, spikes in run.spikes.items():
+        assert np.array_equal(spikes, other.spikes[layer]), layer
+        if spikes[0, 0].size >= NEURONS:
+            assert abs(spikes.mean() - floats[layer].mean()) < RATE, layer
+
+
+@pytest.mark.parametrize("name", [name for name, case in ZOO.items() if case.lowered])
+def test_the_lowered_network_is_equal(name: str) -> None:
+    graph, images = quantized(name), pictures(1, seed=9)
+    assert np.array_equal(run_mapped(lower(graph), images).logits, reference.run(graph, images).logits)
+
+
+@pytest.mark.parametrize("name", [name for name, case in ZOO.items() if case.target == "cpu"])
+def test_what_no_chip_holds_is_told(name: str) -> None:
+    with pytest.raises(DoesNotFitError, match="cpu"):
+        lower(quantized(name))
+
+
+@pytest.mark.parametrize("cnf", ["ADD", "IAND"])
+def test_both_step_modes_make_one_network(cnf: str) -> None:
+    """Single-step and multi-step are two ways to run the same layers."""
+    torch.manual_seed(1)
+    graphs = []
+    for mode in "sm":
+        torch.manual_seed(1)
+        graphs.append(trace(SEW(cnf, "LIFNode", mode).eval(), pictures(1), steps=3))
+    assert to_text(graphs[0]) == to_text(graphs[1])
+    assert [graph.metadata["time_loop"] for graph in graphs] == ["single-step", "multi-step"]
+    assert [graph.metadata["read_out"][:15] for graph in graphs] == ["mean over T of "] * 2
