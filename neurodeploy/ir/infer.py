@@ -57,8 +57,8 @@ def window_shape(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...]) 
 
 def conv_sums(weight: Tensor, axon: Interval) -> Interval:
     """Exact interval of sum(w * x) over the fan-in, x anywhere in `axon`, all output channels together."""
-    flat = weight.reshape(weight.shape[0], -1).astype(np.int64)
-    positive, negative = np.maximum(flat, 0).sum(axis=1), np.minimum(flat, 0).sum(axis=1)
+    flat = weight.reshape(weight.shape[0], -1)
+    positive, negative = (pick(flat, 0).sum(axis=1, dtype=np.int64) for pick in (np.maximum, np.minimum))
     highs = [int(p) * axon.hi + int(n) * axon.lo for p, n in zip(positive, negative, strict=True)]
     lows = [int(p) * axon.lo + int(n) * axon.hi for p, n in zip(positive, negative, strict=True)]
     return Interval(min(lows), max(highs))

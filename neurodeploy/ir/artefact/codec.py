@@ -89,13 +89,14 @@ ELEMENTS: dict[int, Any] = {
 _ELEMENT_OF = {dtype: element for element, dtype in ELEMENTS.items()}
 
 
-def encode_tensor(op: str, port: str, values: Tensor, name: str) -> onnx.TensorProto:
-    """A tensor of a node as an initializer, little-endian."""
+def encode_tensor(op: str, port: str, values: Tensor, proto: onnx.TensorProto) -> None:
+    """Put a tensor of a node into an initializer, little-endian; in place, for protobuf copies what it is handed."""
     dtype, zero = _STORED.get((op, port), (values.dtype, 0))
-    stored = (values.astype(np.int16) + zero).astype(dtype) if zero else values
+    stored = values.astype(dtype) + np.dtype(dtype).type(zero) if zero else values  # modulo 256: both have 8 bits
     little = stored.dtype.newbyteorder("<")
-    raw = np.ascontiguousarray(stored, dtype=little).tobytes()
-    return onnx.TensorProto(name=name, dims=values.shape, data_type=_ELEMENT_OF[little], raw_data=raw)
+    proto.dims.extend(values.shape)
+    proto.data_type = _ELEMENT_OF[little]
+    proto.raw_data = np.ascontiguousarray(stored, dtype=little).tobytes()
 
 
 def decode_tensor(op: str, port: str, proto: onnx.TensorProto) -> Tensor:
@@ -104,7 +105,7 @@ def decode_tensor(op: str, port: str, proto: onnx.TensorProto) -> Tensor:
         raise ValueError(f"element type {proto.data_type}")
     stored = np.frombuffer(proto.raw_data, ELEMENTS[proto.data_type]).reshape(tuple(proto.dims))
     if (op, port) in _STORED:
-        return tensor(stored.astype(np.int16) - WEIGHT_ZERO, np.int8)
+        return tensor((stored.astype(np.uint8, copy=False) - np.uint8(WEIGHT_ZERO)).view(np.int8), np.int8)
     return tensor(stored, stored.dtype.newbyteorder("="))
 
 

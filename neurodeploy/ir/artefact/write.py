@@ -34,15 +34,20 @@ def to_bytes(graph: Graph, version: str) -> bytes:
     one whose interval proof fails (its integers could wrap), LimitExceededError above the size limit.
     """
     require_writable(graph)
-    model = to_model(graph, version)
-    if model.ByteSize() > integrity.MAX_BYTES:
-        raise _too_large(f"at most {integrity.MAX_BYTES} bytes", f"{model.ByteSize()} bytes")
-    body = model.SerializeToString(deterministic=True)
+    _require_small(sum(values.nbytes for node in graph.nodes for values in node.tensors.values()))
+    body = to_model(graph, version).SerializeToString(deterministic=True)
+    _require_small(len(body))
     try:
         integrity.require_bounded(memoryview(body))
     except integrity.Damaged as error:
         raise _too_large(error.need, error.have) from error
     return integrity.seal(body)
+
+
+def _require_small(size: int) -> None:
+    """Raise LimitExceededError above the size limit; asked of the tensors alone before the model is built."""
+    if size > integrity.MAX_BYTES:
+        raise _too_large(f"at most {integrity.MAX_BYTES} bytes", f"{size} bytes")
 
 
 def _too_large(need: str, have: str) -> LimitExceededError:
@@ -99,7 +104,7 @@ def to_model(graph: Graph, version: str) -> onnx.ModelProto:
     known = types(graph)
     bodies = {node.name: _body(node, known) for node in graph.nodes}
     used = {function(body).name: function(body) for body in bodies.values()}
-    return onnx.ModelProto(
+    model = onnx.ModelProto(
         ir_version=IR_VERSION,
         producer_name=DOMAIN,
         producer_version=version,
@@ -111,6 +116,11 @@ def to_model(graph: Graph, version: str) -> onnx.ModelProto:
         functions=[used[name] for name in sorted(used)],
         metadata_props=_entries(_metadata(graph)),
     )
+    for node in graph.nodes:
+        for port in tensor_ports(node):
+            proto = model.graph.initializer.add(name=_value_name(node.name, port))
+            codec.encode_tensor(node.op, port, node.tensors[port], proto)
+    return model
 
 
 def _body(node: Node, known: Mapping[str, ValueType]) -> Body:
@@ -144,17 +154,13 @@ def _value_name(layer: str, part: str = "") -> str:
 
 
 def _graph_proto(graph: Graph, known: Mapping[str, ValueType], bodies: Mapping[str, Body]) -> onnx.GraphProto:
+    """Everything but the tensors, which are put into the model where they stay."""
     names = value_names(graph)
     inner = [n for n in graph.nodes if n.name != graph.output]
     kinds = onnx.TensorProto
     return onnx.GraphProto(
         name=graph.name,
         node=[_call(node, graph, known, names, bodies[node.name]) for node in graph.nodes],
-        initializer=[
-            codec.encode_tensor(node.op, port, node.tensors[port], _value_name(node.name, port))
-            for node in graph.nodes
-            for port in tensor_ports(node)
-        ],
         input=[_value(IMAGES, kinds.FLOAT, "N", graph.image_shape)],
         output=[_value(LOGITS, kinds.INT64, "N", known[graph.output].shape)],
         value_info=[_value(names[n.name], codec.element_type(known[n.name]), "TN", known[n.name].shape) for n in inner],
