@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 #define ND_PATH portable  // of the table's declarations alone
@@ -136,6 +137,7 @@ void Program::reserve(i64 arenas, i64 scratches) {
 }
 
 std::vector<double> Program::profile(const std::vector<External>& externals) {
+    const std::lock_guard<std::mutex> one(running_);
     reserve(1, 1);
     Team alone(1);
     std::vector<double> seconds;
@@ -144,6 +146,7 @@ std::vector<double> Program::profile(const std::vector<External>& externals) {
 }
 
 void Program::run(const std::vector<External>& externals, i64 samples, i64 threads) {
+    const std::lock_guard<std::mutex> one(running_);
     const bool alone = samples >= threads;  // each thread has samples of its own
     reserve(alone ? threads : 1, threads);
     std::atomic<i64> next{0};
@@ -156,11 +159,26 @@ void Program::run(const std::vector<External>& externals, i64 samples, i64 threa
         Team own(1);
         for (i64 i = next++; i < samples; i = next++) sample(externals, i, worker, 0, own);
     };
+    std::atomic<int> go{0};  // 1: all threads are there; -1: one could not be started
     std::vector<std::thread> others;
     others.reserve(std::size_t(threads));
-    for (i64 worker = 1; worker < threads; ++worker) others.emplace_back(work, worker);
+    const auto wait_and_work = [&](i64 worker) {
+        for (int i = 0; go.load() == 0; ++i) wait(i);
+        if (go.load() > 0) work(worker);
+    };
+    const auto join = [&] {
+        for (std::thread& other : others) other.join();
+    };
+    try {
+        for (i64 worker = 1; worker < threads; ++worker) others.emplace_back(wait_and_work, worker);
+    } catch (const std::system_error&) {
+        go.store(-1);
+        join();
+        throw std::bad_alloc();
+    }
+    go.store(1);
     work(0);
-    for (std::thread& other : others) other.join();
+    join();
 }
 
 }  // namespace neurodeploy

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <variant>
 #include <vector>
@@ -48,7 +49,8 @@ public:
     void finish(i64 arena, i64 scratch) { arena_bytes_ = arena, scratch_bytes_ = scratch; }
 
     // Runs `samples` samples on `threads` threads: one each, or all on one sample where there are fewer samples.
-    // externals: the images, then the outputs. One call at a time.
+    // externals: the images, then the outputs. Calls from several threads wait for one another.
+    // Throws std::bad_alloc where memory or threads do not suffice; nothing has run then.
     void run(const std::vector<External>& externals, i64 samples, i64 threads);
 
     // CPU seconds of each step for the first sample, on this thread.
@@ -61,6 +63,7 @@ private:
                 std::vector<double>* seconds = nullptr) const;
 
     const Kernels* kernels_;
+    std::mutex running_;
     std::vector<Step> steps_;
     std::vector<Block> constants_, arenas_, scratches_;
     i64 arena_bytes_ = 0, scratch_bytes_ = 0;

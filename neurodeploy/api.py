@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.backends.choice import chosen_backend
 from neurodeploy.backends.result import Probes, RunResult, select_probes
 from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, Finding, UnsupportedModelError, UsageError
 from neurodeploy.evaluation import (
@@ -53,7 +54,7 @@ Progress = Callable[[int, int], None]
 Stages = Callable[[str], None]
 FilePath = str | PathLike[str]
 
-BACKENDS = ("reference", "mapped", "onnx", "lava")
+BACKENDS = ("reference", "mapped", "native", "onnx", "lava")
 COMPARED = ("reference", "onnx", "lava")
 SLICE = 64  # samples that are compared at a time
 MEMORY = 1 << 29  # bytes that the probes of one backend may take in a slice
@@ -107,16 +108,17 @@ class CompiledModel:
         """Write the artefact, one ONNX file, atomically. Raises UsageError where the path cannot be written."""
         artefact.save(self.graph, path)
 
-    def run(self, images: object, backend: str = "reference", probes: Probes = "none", **options: Any) -> RunResult:
+    def run(self, images: object, backend: str = "auto", probes: Probes = "none", **options: Any) -> RunResult:
         """Run images [N, C, H, W], or event frames [N, T, C, H, W], as the model takes them.
 
-        backend: reference, mapped (the lowered network, step by step in NumPy), onnx or lava.
+        backend: reference, mapped (the lowered network, step by step in NumPy), native, onnx or lava; auto is
+        native, or onnx where the native backend was not built.
         probes: "all", "none", or names and patterns of LIFs.
-        options: of the backend, e.g. progress, batch (reference, onnx), runtime and timeout (lava).
+        options: of the backend, e.g. progress, batch, threads (native, onnx), runtime and timeout (lava).
         Raises UsageError for bad images, probes or an unknown backend, EnvironmentMissingError where something has to
         be installed, LimitExceededError where a time limit is exceeded.
         """
-        return _runner(backend)(self, images, probes, options)
+        return _runner(chosen_backend(backend))(self, images, probes, options)
 
     def lower(self, attention: AttentionOrder = "auto") -> MappedGraph:
         """The network as populations and crossbars. Raises UnsupportedModelError, DoesNotFitError."""
@@ -256,7 +258,7 @@ def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
     images: object,
     labels: object,
     float_model: Any = None,
-    backend: str = "onnx",
+    backend: str = "auto",
     *,
     rate_samples: int = RATE_SAMPLES,
     float_batch: int | None = None,
@@ -276,6 +278,7 @@ def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
     count, watched = len(checked), checked[:rate_samples]
     total = count * (1 + (float_model is not None) + (float_batch is not None))
     _check_choices(rate_samples, float_batch, float_model)
+    backend = chosen_backend(backend)
     rates, parts = FiringRates(), list[RunResult]()
     for part, chunk in slices(watched, slice_size(deployed.graph, "all")):
         parts.append(deployed.run(chunk, backend, "all", **options))
@@ -361,6 +364,7 @@ def _on_mapped(model: CompiledModel, images: object, probes: Probes, options: di
 _RUNNERS: dict[str, Runner] = {
     "reference": _on_graph("reference"),
     "mapped": _on_mapped,
+    "native": _on_graph("native"),
     "onnx": _on_graph("onnx"),
     "lava": _on_lava,
 }

@@ -37,7 +37,7 @@ def doctor(output: Output) -> None:
     """What works here, what is missing, and the command that mends it."""
     from neurodeploy.report import text
 
-    checks = [_python(), *map(_package, *zip(*PACKAGES, strict=True)), _lava(), *_targets()]
+    checks = [_python(), *map(_package, *zip(*PACKAGES, strict=True)), _native(), _lava(), *_targets()]
     document = {"ok": all(check.state == OK for check in checks), "checks": [asdict(check) for check in checks]}
     rows = [(c.name, c.state, c.found, c.needed_for, c.mend) for c in checks]
     output.result(document, text.table("neurodeploy doctor", ("what", "state", "found", "needed for", "mend"), rows))
@@ -61,6 +61,14 @@ def _package(name: str, needed_for: str, mend: str) -> Check:
     except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
         return Check(name, BROKEN, f"{type(error).__name__}: {error}", needed_for, mend)
     return Check(name, OK, found, needed_for)
+
+
+def _native() -> Check:
+    from neurodeploy.backends import native
+
+    if native.available():
+        return Check("native", OK, f"processor paths {', '.join(native.paths())}", "backend native")
+    return Check("native", MISSING, "no compiled extension", "backend native", native.MEND)
 
 
 def _lava() -> Check:

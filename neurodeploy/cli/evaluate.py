@@ -25,7 +25,7 @@ from neurodeploy.cli.output import Output
     metavar="B",
     help="Also run the float model as its code stands, in batches of B.",
 )
-@click.option("--backend", type=click.Choice(options.BACKENDS), default="onnx", show_default=True)
+@options.backend
 @click.option("--rate-samples", type=click.IntRange(min=0), default=256, show_default=True, help="For firing rates.")
 def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, backend: str, **rest: Any) -> None:
     """Accuracy of ARTEFACT on labelled images; with --model also the drop, the agreement and the correlation."""
@@ -33,6 +33,7 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
     from neurodeploy.cli.inputs import load_data, require_labels
     from neurodeploy.report import text
 
+    backend = options.chosen_backend(output, backend)
     deployed = api.load(artefact)
     data = load_data(images, limit, rest["labels"])
     labels = require_labels(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -17,7 +18,7 @@ from neurodeploy.errors import Finding, UsageError
 Function = Callable[..., Any]
 MOST_CLIPPED = 0.01  # share of pixels beyond the calibrated range that is worth a note
 EVENT_AXES = 4  # of one sample, [T, C, H, W]
-BACKENDS = ("reference", "mapped", "onnx", "lava")
+BACKENDS = ("auto", "reference", "mapped", "native", "onnx", "lava")
 
 artefact = click.argument("artefact", type=click.Path(path_type=Path), metavar="ARTEFACT")
 images = click.option(
@@ -32,6 +33,13 @@ probes = click.option(
 )
 weights = click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint; read, never executed.")
 ema = click.option("--ema", is_flag=True, help="Of --weights, the moving averages (state_dict_ema, model_ema).")
+backend = click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="auto",
+    show_default=True,
+    help="auto: native, or onnx where the native backend was not built.",
+)
 timeout = click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for Lava.")
 
 
@@ -49,6 +57,18 @@ def command(name: str, summary: str = "", group: click.Group | None = None) -> C
         return (group.command if group else click.command)(name, short_help=summary or None)(flagged)
 
     return wrap
+
+
+def chosen_backend(output: Output, name: str) -> str:
+    """--backend as the library names it; what takes the place of a missing native backend is told."""
+    from neurodeploy.backends import choice
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        chosen = choice.chosen_backend(name)
+    for warning in said:
+        output.note(f"note: {warning.message}")
+    return chosen
 
 
 def chosen_probes(given: tuple[str, ...], default: str) -> Any:

@@ -25,7 +25,7 @@ def output_option(function: options.Function) -> options.Function:
 @options.artefact
 @options.images
 @options.limit
-@click.option("--backend", type=click.Choice(options.BACKENDS), default="onnx", show_default=True)
+@options.backend
 @options.probes
 @output_option
 def run(output: Output, artefact: Path, images: Path, limit: int | None, backend: str, **rest: Any) -> None:
@@ -35,6 +35,7 @@ def run(output: Output, artefact: Path, images: Path, limit: int | None, backend
 
     if rest["path"]:
         options.require_file(rest["path"])
+    backend = options.chosen_backend(output, backend)
     deployed = api.load(artefact)
     data = load_data(images, limit)
     options.note_clipped(output, deployed, data.images)

@@ -9,6 +9,8 @@ from typing import Any
 from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
 
 PATH_VARIABLE = "NEURODEPLOY_NATIVE_PATH"
+MISSING = "the native backend is not built here"
+MEND = "reinstall neurodeploy with a C++ compiler on the PATH"
 
 
 def load() -> Any:
@@ -16,10 +18,8 @@ def load() -> Any:
     try:
         return import_module("neurodeploy.backends.native._engine")
     except ImportError as error:
-        advice = (
-            "reinstall neurodeploy where a C++ compiler is (pip install --force-reinstall), or use the backend onnx"
-        )
-        finding = Finding("ND-B020", "", "the compiled extension of the backend native", str(error), advice)
+        need, advice = "the compiled extension of the backend native", f"{MEND}, or use the backend onnx"
+        finding = Finding("ND-B020", "", need, str(error), advice)
         raise EnvironmentMissingError(finding) from error
 
 

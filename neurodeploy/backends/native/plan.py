@@ -37,7 +37,12 @@ def plan(graph: Graph, probes: tuple[str, ...], path: str) -> Plan:
     outputs: "logits" int64 [classes], then for each probe its spikes uint8 and membranes int32 [T, *shape].
     Raises DoesNotFitError with every value and membrane that int32 does not hold.
     """
-    check_widths(graph)
+    planner = _Planner(graph, probes, path)
+    return Plan(planner.run().finish(), tuple(planner.outputs))
+
+
+def record(graph: Graph, probes: tuple[str, ...], path: str) -> Recorder:
+    """The kernel calls of a plan, before their buffers have a place. Raises as `plan` does."""
     return _Planner(graph, probes, path).run()
 
 
@@ -72,7 +77,8 @@ class _Planner:
         self.outputs: list[tuple[str, tuple[int, ...], type[np.generic]]] = []
         self.readers = self._readers()
 
-    def run(self) -> Plan:
+    def run(self) -> Recorder:
+        check_widths(self.graph)
         logits = self._output("logits", self.types[self.graph.output].shape, np.int64, Type.I64)
         context = Context(self.recorder, self.graph.steps, self.profile, self._images())
         for node in self.graph.nodes:
@@ -82,7 +88,7 @@ class _Planner:
                 self._readout(node, logits)
             else:
                 self.values[node.name] = self._lowered(context, node)
-        return Plan(self.recorder.finish(), tuple(self.outputs))
+        return self.recorder
 
     def _readers(self) -> dict[str, int]:
         """How many nodes read each value that is needed, for the output or a probe."""
