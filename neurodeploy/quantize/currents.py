@@ -10,7 +10,7 @@ from neurodeploy.ir.graph import Graph, Node, tensor
 from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
-from neurodeploy.quantize.coding import axon_of
+from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.joins import doubled
 from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, onto_grid, round_to
 from neurodeploy.quantize.streams import ENDS, PLAIN, Share

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from neurodeploy.numerics import Int64, Profile
 
 Float = NDArray[np.float64]
 CLIP_SEARCH = np.geomspace(0.9, 3.0, 48)  # vth candidates, as multiples of the one that clips nothing
+MOST_ZEROED = 0.5  # share of the weights that may vanish for the sake of the others
 SAMPLE = 1 << 16  # weights that judge the candidates; every one of them is still proven on all weights
 BLOCK = 1 << 15  # weights rounded at a time, 256 KB: ten times faster than a whole layer that leaves the cache
 
@@ -125,7 +127,16 @@ def _blocks(weight: Float) -> Iterator[Float]:
 
 
 def choose_scale(current: Current, bits: int, steps: int, profile: Profile) -> LayerScale | None:
-    """The scale of least squared weight error among those that fit; None where even vth = 1 does not fit."""
+    """The scale of least squared weight error among those that fit; None where even vth = 1 does not fit.
+
+    Where a few weights far beyond the others would make zeros of most, they are clipped instead.
+    """
+    found = _least_error(current, bits, steps, profile)
+    return found if found is None or found.zeroed <= MOST_ZEROED else _row_by_row(current, bits, steps, profile, found)
+
+
+def _least_error(current: Current, bits: int, steps: int, profile: Profile) -> LayerScale | None:
+    """The scale of least squared error over all weights."""
     largest = float(np.abs(current.weight).max(initial=0))
     top = (1 << (bits - 1)) - 1
     free = current.threshold * top / largest if largest > 0 else float(profile.threshold_max)
@@ -135,6 +146,49 @@ def choose_scale(current: Current, bits: int, steps: int, profile: Profile) -> L
     tries = sorted({int(np.clip(free * factor, 1, limit)) for factor in CLIP_SEARCH} | {limit})
     judges, count = sample(current.weight, largest / CLIP_SEARCH[-1])
     by_error = sorted(tries, key=lambda vth: rounding_error(judges, count, current.threshold / vth, bits))
+    vth = next(vth for vth in by_error if fits(vth, current, bits, steps, profile))
+    return scale_at(vth, current, bits, profile)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Weights of a convolution that stand for all of them, and the row (output channel) of each.
+
+    Batch norm gives all rows the same variance, whatever their weights: a row's error counts as a share of its power.
+    power: of each row's judges.  tops: the finest unit, a row each, that clips nothing; of rows that are not zero.
+    """
+
+    weight: Float
+    row: NDArray[np.intp]
+    power: Float
+    tops: Float
+    bits: int
+
+    def error(self, unit: float) -> float:
+        """Rounding error over weights, both root mean square, summed over the rows."""
+        wrong = np.square(round_to(self.weight / unit, self.bits) * unit - self.weight)
+        return float(np.sqrt(np.bincount(self.row, wrong, len(self.power)) / self.power).sum())
+
+
+def row_judges(weight: Float, bits: int) -> Judges:
+    """Every k-th weight of a large layer, k such that all columns are seen; all of a small one."""
+    rows = weight.reshape(len(weight), -1)
+    step = max(1, -(-rows.size // SAMPLE))
+    while gcd(step, rows.shape[1]) > 1:
+        step += 1
+    seen = np.arange(0, rows.size, step)
+    judges, row = rows.reshape(-1)[seen], seen // rows.shape[1]
+    power, largest = np.bincount(row, np.square(judges), len(rows)), np.abs(rows).max(axis=1)
+    return Judges(judges, row, np.where(power > 0, power, np.inf), largest[largest > 0] / ((1 << (bits - 1)) - 1), bits)
+
+
+def _row_by_row(current: Current, bits: int, steps: int, profile: Profile, found: LayerScale) -> LayerScale:
+    """The scale of least error, each row's a share of its power; the one found before where none is finer and fits."""
+    judges = row_judges(current.weight, bits)
+    upper = int(min(CLIP_SEARCH[-1] * current.threshold / np.median(judges.tops), profile.threshold_max))
+    limit = _largest_vth(current, bits, steps, profile, upper)
+    tries = sorted({int(vth) for vth in np.geomspace(found.vth, max(limit, found.vth), len(CLIP_SEARCH))})
+    by_error = sorted(tries, key=lambda vth: judges.error(current.threshold / vth))
     vth = next(vth for vth in by_error if fits(vth, current, bits, steps, profile))
     return scale_at(vth, current, bits, profile)
 

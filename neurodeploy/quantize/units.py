@@ -6,8 +6,7 @@ A trial quantizes the whole stream with a candidate, by the very handlers that q
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from math import gcd
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,10 @@ from neurodeploy.ir.graph import Node
 from neurodeploy.ir.proof import Bound, node_bounds
 from neurodeploy.numerics import LOIHI_LAVA, Profile
 from neurodeploy.quantize.builder import Builder, Refused
-from neurodeploy.quantize.coding import axon_of
+from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.currents import TOO_TIGHT, input_gain
 from neurodeploy.quantize.joins import doublings
-from neurodeploy.quantize.scales import SAMPLE, rounding_error
+from neurodeploy.quantize.scales import Judges, row_judges
 from neurodeploy.quantize.streams import Share, Stream
 
 SMALL = 0.1  # share of the rows whose weights may stay below the largest integer, whatever the unit
@@ -28,14 +27,16 @@ FINEST = 1.5  # the finest candidate clips the largest weight of such a row to s
 DOUBLINGS = 8  # of a convolution whose weights are larger than others
 TOP = 127  # units of the largest weight where no threshold counts: a read-out
 CANDIDATES, SPREAD = 32, 1024.0  # units that are tried, and the ratio of the coarsest to the finest
-WORST_ERROR = 1 / 16  # of the weights' power, or twice what weight_bits alone make of it: beyond, nothing is left
+WORST_ERROR = (
+    1 / 4
+)  # of the weights, root mean square, or twice what weight_bits alone make of it: beyond, nothing is left
 
 Handle = Callable[[Builder, Node], None]
 Float = NDArray[np.float64]
 
 
 def choose_unit(build: Builder, stream: Stream, handle: Handle) -> dict[str, Share]:
-    """The unit of least squared weight error among those for which the interval proof holds along the whole stream.
+    """The unit of least weight error, row by row, among those for which the interval proof holds along the stream.
 
     Returns the share of every convolution.  handle: quantizes a node; a trial walks the stream with it.
     Raises DoesNotFitError with every bound that fails.
@@ -55,37 +56,6 @@ def choose_unit(build: Builder, stream: Stream, handle: Handle) -> dict[str, Sha
     return shares
 
 
-@dataclass(frozen=True)
-class _Judges:
-    """Weights of a convolution that stand for all of them. count: how many each stands for, over its row's power.
-
-    So a row's error is a share of what it drives: batch norm gives all rows the same variance, whatever their weights.
-    tops: the finest unit, a row each, that clips nothing.
-    """
-
-    weight: Float
-    count: Float
-    tops: Float
-    bits: int
-
-    def error(self, unit: float) -> tuple[float, int]:
-        """Least squared rounding error, summed over the rows, each as a share of its power; the doublings of it."""
-        tries = range(DOUBLINGS + 1)
-        return min((rounding_error(self.weight, self.count, unit * (1 << n), self.bits), n) for n in tries)
-
-
-def _judges(weight: Float, bits: int) -> _Judges:
-    rows = weight.reshape(len(weight), -1)
-    power = np.square(rows).sum(axis=1)
-    step = max(1, -(-rows.size // SAMPLE))
-    while gcd(step, rows.shape[1]) > 1:  # so that all columns are seen
-        step += 1
-    seen = np.arange(0, rows.size, step)
-    counts = rows.size / len(seen) / np.where(power > 0, power, 1.0)
-    tops = np.abs(rows[power > 0]).max(axis=1) / ((1 << (bits - 1)) - 1)
-    return _Judges(rows.reshape(-1)[seen], counts[seen // rows.shape[1]], tops, bits)
-
-
 class _Search:
     """Units base / k for whole k: so that a threshold, or a joining spike, is a whole number of units."""
 
@@ -99,10 +69,10 @@ class _Search:
         self.bounds: dict[int, list[Bound]] = {}
         self.errors: dict[tuple[str, int], tuple[float, int]] = {}
 
-    def _judges_of(self, conv: Node) -> _Judges:
+    def _judges_of(self, conv: Node) -> Judges:
         """The weights in real units per integer axon."""
         scale = axon_of(self.build, conv).scale
-        return _judges(conv.tensors["weight"].astype(np.float64) * scale, self.build.options.bits(conv.name))
+        return row_judges(conv.tensors["weight"].astype(np.float64) * scale, self.build.options.bits(conv.name))
 
     def _base(self) -> float:
         joins = [self.build.values[name].scale for name in self.stream.joins]
@@ -124,7 +94,7 @@ class _Search:
         return sorted({k // step * step for k, step in steps})
 
     def error(self, k: int) -> float:
-        """Squared error of the weights as a share of their power, the mean over all rows."""
+        """Error of the weights as a share of them, both root mean square, the mean over all rows."""
         return sum(self._error(name, k)[0] for name in self.judges) / self.rows
 
     def shares(self, k: int) -> dict[str, Share]:
@@ -132,8 +102,10 @@ class _Search:
         return {name: Share(self.unit(k), self._error(name, k)[1]) for name in self.judges}
 
     def _error(self, name: str, k: int) -> tuple[float, int]:
+        """Least error of a convolution, and the doublings of it."""
         if (name, k) not in self.errors:
-            self.errors[name, k] = self.judges[name].error(self.unit(k))
+            units = ((self.unit(k) * (1 << n), n) for n in range(DOUBLINGS + 1))
+            self.errors[name, k] = min((self.judges[name].error(unit), n) for unit, n in units)
         return self.errors[name, k]
 
     def failed(self, k: int) -> list[Bound]:

@@ -10,7 +10,7 @@ import pytest
 from neurodeploy.backends import reference
 from neurodeploy.numerics import PROFILES, Profile
 from neurodeploy.quantize import QuantizeOptions, fold_batchnorm, quantize
-from neurodeploy.quantize.coding import BITS
+from neurodeploy.quantize.converter import BITS
 from neurodeploy.quantize.floats import reaches
 from tests.float_graph import run_float
 from tests.shortcut_graphs import SHORTCUTS, coded
