@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from importlib import import_module
 from weakref import ref
 
@@ -40,6 +41,19 @@ def test_probes_beyond_the_memory_of_the_machine_are_refused(name: str, monkeypa
     monkeypatch.setattr("neurodeploy.backends.result.os.sysconf", pages.get)
     with pytest.raises(LimitExceededError, match="ND-B007"):
         execute(GRAPH, pictures(9), "all")
+
+
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
+    def peak(count: int) -> int:
+        images = pictures(count)
+        tracemalloc.start()
+        run(GRAPH, images)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    run(GRAPH, pictures(1))
+    assert peak(640) < 2 * peak(64)
 
 
 def test_no_value_outlives_its_last_reader() -> None:

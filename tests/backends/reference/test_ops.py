@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from neurodeploy.backends.reference import ops
 from neurodeploy.backends.reference.ops import conv, encode, max_pool, reduce_sum, spike_matmul
 from neurodeploy.ir.graph import Node, tensor
 from neurodeploy.numerics import LOIHI_LAVA, lif_step
@@ -80,6 +81,17 @@ def test_conv(
         for position, taps in naive_windows(node, image[1:], weight[2:]):
             terms = (int(w[(o, i, *tap)]) * int(x[(n, first + i, *at)]) for tap, at in taps for i in range(fan_in))
             assert int(out[(n, o, *position)]) == sum(terms)
+
+
+def test_a_convolution_row_by_row_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    x, w = rng.integers(-128, 128, (2, 4, 9, 7)), rng.integers(-127, 128, (6, 2, 3, 3))
+    attributes = {"stride": (2, 1), "padding": (1, 1), "groups": 2}
+    node = Node("conv", "c", ("x",), attributes, {"weight": tensor(w, np.int8)})
+    whole = conv(node, x)
+    for taps in (1, 2 * 7 * 36 * 2):
+        monkeypatch.setattr(ops, "TAPS", taps)
+        assert np.array_equal(conv(node, x), whole)
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 2)])
