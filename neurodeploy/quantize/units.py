@@ -18,7 +18,6 @@ from neurodeploy.numerics import LOIHI_LAVA, Profile
 from neurodeploy.quantize.builder import Builder, Refused
 from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.currents import TOO_TIGHT, input_gain
-from neurodeploy.quantize.joins import doublings
 from neurodeploy.quantize.scales import Judges, row_judges
 from neurodeploy.quantize.streams import Share, Stream
 
@@ -26,10 +25,9 @@ SMALL = 0.1  # share of the rows whose weights may stay below the largest intege
 FINEST = 1.5  # the finest candidate clips the largest weight of such a row to so much less
 DOUBLINGS = 8  # of a convolution whose weights are larger than others
 TOP = 127  # units of the largest weight where no threshold counts: a read-out
-CANDIDATES, SPREAD = 32, 1024.0  # units that are tried, and the ratio of the coarsest to the finest
-WORST_ERROR = (
-    1 / 4
-)  # of the weights, root mean square, or twice what weight_bits alone make of it: beyond, nothing is left
+OCTAVE = 8  # units that are tried between one and its double
+SPREAD = 1024.0  # the ratio of the coarsest to the finest
+WORST_ERROR = 0.25  # of the weights, or twice what weight_bits alone make of it: beyond, nothing is left
 
 Handle = Callable[[Builder, Node], None]
 Float = NDArray[np.float64]
@@ -46,7 +44,7 @@ def choose_unit(build: Builder, stream: Stream, handle: Handle) -> dict[str, Sha
     limit = _largest(grid, lambda k: not search.failed(k))
     errors = {k: search.error(k) for k in grid}
     bearable = max(WORST_ERROR, 2 * min(errors.values()))
-    best = next((k for k in sorted(grid, key=errors.__getitem__) if k <= limit and not search.failed(k)), 0)
+    best = next((k for k in sorted(grid, key=lambda k: (errors[k], k)) if k <= limit and not search.failed(k)), 0)
     if not best or errors[best] > bearable:
         coarsest = next(k for k in grid if errors[k] <= bearable)
         raise DoesNotFitError(_finding(bound, build) for bound in search.failed(coarsest))
@@ -67,7 +65,7 @@ class _Search:
         self.rows = max(tops.size, 1)
         self.base = self._base()
         self.bounds: dict[int, list[Bound]] = {}
-        self.errors: dict[tuple[str, int], tuple[float, int]] = {}
+        self.errors: dict[tuple[str, float], float] = {}
 
     def _judges_of(self, conv: Node) -> Judges:
         """The weights in real units per integer axon."""
@@ -85,13 +83,9 @@ class _Search:
 
     def grid(self) -> list[int]:
         """The candidates, coarsest first; a spike that joins is an int8 weight, doubled or not."""
-        most = self.build.options.profile.threshold_max
-        finest = min(max(self.base / self.finest, 1.0), most)
-        tries = np.geomspace(max(finest / SPREAD, 1.0), finest, CANDIDATES)
-        if not self.stream.joins:
-            return sorted({int(k) for k in tries})
-        steps = [(int(k), 1 << doublings(int(k))) for k in tries]
-        return sorted({k // step * step for k, step in steps})
+        finest = min(max(int(self.base / self.finest), 1), self.build.options.profile.threshold_max)
+        steps = {m << e for m in range(OCTAVE, 2 * OCTAVE) for e in range(finest.bit_length())} | {*range(1, OCTAVE)}
+        return sorted(k for k in steps if finest / SPREAD <= k <= finest)
 
     def error(self, k: int) -> float:
         """Error of the weights as a share of them, both root mean square, the mean over all rows."""
@@ -103,10 +97,11 @@ class _Search:
 
     def _error(self, name: str, k: int) -> tuple[float, int]:
         """Least error of a convolution, and the doublings of it."""
-        if (name, k) not in self.errors:
-            units = ((self.unit(k) * (1 << n), n) for n in range(DOUBLINGS + 1))
-            self.errors[name, k] = min((self.judges[name].error(unit), n) for unit, n in units)
-        return self.errors[name, k]
+        units = [(self.unit(k) * (1 << n), n) for n in range(DOUBLINGS + 1)]
+        for unit, _ in units:
+            if (name, unit) not in self.errors:
+                self.errors[name, unit] = self.judges[name].error(unit)
+        return min((self.errors[name, unit], n) for unit, n in units)
 
     def failed(self, k: int) -> list[Bound]:
         """The bounds of the stream that fail; none where a node is refused anyway, which the walk tells."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from neurodeploy.errors import DoesNotFitError
 from neurodeploy.ir import artefact
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import prove
+from neurodeploy.ir.text import to_text
 from neurodeploy.mapping import lower
 from neurodeploy.numerics import INT32, LOIHI_LAVA, PROFILES, Profile
 from neurodeploy.quantize import QuantizeOptions, fold_batchnorm, quantize
@@ -24,6 +26,7 @@ from tests.shortcut_graphs import SHORTCUTS
 from tests.traced_graphs import FAMILIES, Sketch, pictures
 
 BOTH = list(PROFILES.values())
+GOLDEN = Path(__file__).parent / "golden" / "maxformer.txt"
 
 
 def streams(graph: Graph) -> list[dict[str, Any]]:
@@ -159,3 +162,9 @@ def test_an_artefact_holds_a_cpu_network(tmp_path: Path) -> None:
     images = pictures(2)
     assert again.profile == "int32"
     assert (reference.run(graph, images).logits == reference.run(again, images).logits).all()
+
+
+def test_golden_text() -> None:
+    """Spikes that join, a doubled convolution, thresholds and biases: what a shortcut becomes, tensors by shape."""
+    text = re.sub(r"#[0-9a-f]{8}", "", to_text(small("maxformer", LOIHI_LAVA, seed=0)))
+    assert text == GOLDEN.read_text(encoding="utf-8")
