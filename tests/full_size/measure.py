@@ -18,14 +18,15 @@ import neurodeploy as nd
 from tests.full_size.networks import random_model, samples
 
 Figures = dict[str, float]
+TRIES = 3  # of saving and loading, for other work on the machine counts in seconds
 
 
 @contextmanager
 def timed(figures: Figures, name: str) -> Iterator[None]:
-    """Note the wall time of a block."""
+    """Note the wall time of a block, the least where it runs more than once."""
     start = time.perf_counter()
     yield
-    figures[name] = time.perf_counter() - start
+    figures[name] = min(figures.get(name, float("inf")), time.perf_counter() - start)
 
 
 def measure(name: str) -> Figures:
@@ -36,10 +37,11 @@ def measure(name: str) -> Figures:
         path = Path(folder) / "model.onnx"
         with timed(figures, "compile"):
             deployed = nd.compile(model, calibration[:1], calibration=calibration, name=name)
-        with timed(figures, "save"):
-            deployed.save(path)
-        with timed(figures, "load"):
-            nd.load(path)
+        for _ in range(TRIES):
+            with timed(figures, "save"):
+                deployed.save(path)
+            with timed(figures, "load"):
+                nd.load(path)
         figures["artefact"] = path.stat().st_size
     figures["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return figures
