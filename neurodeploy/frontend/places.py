@@ -15,6 +15,7 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+), in forward\b')  # helpers' fra
 _ROOT = "model"  # the name under which the tracer wraps the user's model
 # Parts of the paths of frames that are nobody's model.
 _FOREIGN = ("/torch/", "/spikingjelly/", "/timm/", "/einops/", "/neurodeploy/frontend/")
+_ZOO = "/spikingjelly/activation_based/model/"  # which are models, where nobody wraps them
 
 
 def short(file: Path) -> str:
@@ -54,5 +55,6 @@ def source_of(meta: dict[str, Any]) -> Source:
     """The innermost line of a forward of the user's own on the way to an FX node."""
     frames = _FRAME.findall(meta.get("stack_trace") or "")
     own = [frame for frame in frames if not any(part in frame[0] for part in _FOREIGN)]
+    own = own or [frame for frame in frames if _ZOO in frame[0]]
     file, line = own[-1] if own else ("", "0")
     return Source(module_path(meta), short(Path(file)) if file else "", int(line))

@@ -71,7 +71,8 @@ def test_the_trace_equals_the_model(name: str) -> None:
     assert {node.name for node in graph.of("neuron")} == set(spikes)
     for path, counts in spikes.items():
         assert [int(step.sum()) for step in values[path]] == counts, path
-        assert sum(counts) > 0, f"{path} is silent: the test would see little"
+        assert 0 < sum(counts) < values[path].numel(), f"{path} is silent or saturated: the test would see little"
+    assert all("activation_based/model/" in node.source.file for node in graph.of("conv"))
     cuts = {(node.inputs, *node.attributes.values()) for node in graph.of("slice")}
     assert len(cuts) == len(graph.of("slice"))
 
@@ -85,7 +86,7 @@ def test_the_integers_fire_like_the_model_on_every_backend(name: str) -> None:
     floats = run_float(traced(name)[1], images.astype(np.float64))
     for layer, spikes in run.spikes.items():
         assert np.array_equal(spikes, other.spikes[layer]), layer
-        if spikes[0, 0].size >= NEURONS:
+        if layer in floats and spikes[0, 0].size >= NEURONS:  # some make the code of a current that a layer reads
             assert abs(spikes.mean() - floats[layer].mean()) < RATE, layer
 
 

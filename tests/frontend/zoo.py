@@ -48,12 +48,14 @@ class Case:
     """A model of the zoo.
 
     steps: T where it makes no time steps itself.  target: what it is compiled for.  lowered: whether to lower it, too.
+    lift: what is added to the biases of its BatchNorms.
     """
 
     make: Callable[[], nn.Module]
     steps: int | None = None
     target: str = "loihi2"
     lowered: bool = False
+    lift: float = 0.75
 
     def model(self, seed: int = 0) -> nn.Module:
         """The model in eval mode, seeded, its BatchNorms calibrated on random images."""
@@ -61,7 +63,7 @@ class Case:
         model = spread_norms(self.make(), seed)
         with torch.no_grad():
             for norm in (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)):
-                norm.bias += 0.75  # few tokens: attention would be silent
+                norm.bias += self.lift  # few tokens: attention would be silent
         timed = model if self.steps is None else Timed(model, self.steps)
         calibrate_norms(timed, torch.tensor(pictures(8)))
         return model.eval()
@@ -116,12 +118,13 @@ def SEW(cnf: str, neuron: str, mode: str, block: str = "BasicBlock") -> nn.Modul
 ZOO: dict[str, Case] = {
     "spikformer, patch 4": Case(lambda: _spikformer(4), lowered=True),
     "spikformer, patch 16": Case(lambda: _spikformer(16, T=2), lowered=True),
-    "spikformer of IF": Case(lambda: _spikformer(4, spiking_neuron=IFNode, v_threshold=0.75)),
+    "spikformer of IF": Case(lambda: _spikformer(4, spiking_neuron=IFNode, v_threshold=0.75), lift=0.0),
     "qkformer, token": Case(_qkformer, lowered=True),
     "qkformer, channel": Case(lambda: _qkformer(qka_type="channel"), lowered=True),
     "qkformer of PLIF": Case(lambda: _qkformer(spiking_neuron=ParametricLIFNode, init_tau=3.0, v_threshold=0.5)),
-    "maxformer, cifar": Case(lambda: _maxformer(cifar=True), target="cpu"),
-    "spike-driven transformer": Case(_sdt, target="cpu"),
+    "maxformer": Case(_maxformer, target="cpu", lift=0.6),
+    "maxformer, cifar": Case(lambda: _maxformer(cifar=True), target="cpu", lift=0.0),
+    "spike-driven transformer": Case(_sdt, target="cpu", lift=0.25),
     "sew ADD, IF, multi-step": Case(lambda: SEW("ADD", "IFNode", "m"), STEPS),
     "sew AND, LIF, multi-step": Case(lambda: SEW("AND", "LIFNode", "m"), STEPS),
     "sew IAND, PLIF, multi-step": Case(lambda: SEW("IAND", "ParametricLIFNode", "m"), STEPS),
