@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -192,11 +193,17 @@ def _neuron(module: Any) -> Neuron:
 
 def place_of(path: str, parent: nn.Module) -> str:
     """`file:line` where the parent's code first speaks of the child, or of the parent's class ("" if unknown)."""
+    kind: Any = type(parent)
     try:
-        lines, first = inspect.getsourcelines(type(parent))
-        file = inspect.getsourcefile(type(parent)) or ""
+        lines, first, file = _code(kind)
     except (OSError, TypeError):
         return ""
     attribute = f"self.{path.rpartition('.')[2]}"
     line = next((i for i, text in enumerate(lines) if attribute in text), 0)
     return f"{short(Path(file))}:{first + line}"
+
+
+@lru_cache(maxsize=64)
+def _code(kind: type) -> tuple[list[str], int, str]:
+    """Lines of a class, number of the first, and file; finding them parses the file, and models repeat classes."""
+    return *inspect.getsourcelines(kind), inspect.getsourcefile(kind) or ""
