@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from spikingjelly.activation_based import functional
+from spikingjelly.activation_based import functional, layer
 from spikingjelly.activation_based.neuron import IFNode, LIFNode, ParametricLIFNode
 from torch import Tensor, nn
 
@@ -103,16 +103,38 @@ def _sdt(**options: Any) -> nn.Module:
     return spike_driven_transformer.SpikeDrivenTransformer(**sizes, **options)
 
 
-def SEW(cnf: str, neuron: str, mode: str, block: str = "BasicBlock") -> nn.Module:  # noqa: N802
-    """A SEW-ResNet of four blocks."""
+NEURONS = {"IF": IFNode, "LIF": LIFNode, "PLIF": ParametricLIFNode}
+
+
+def sew_resnet(cnf: str, mode: str, neuron: str = "IF") -> nn.Module:
+    """A SEW-ResNet of four blocks; its widths are fixed."""
     sew = sew_module()
-    kind = {"IFNode": IFNode, "LIFNode": LIFNode, "ParametricLIFNode": ParametricLIFNode}[neuron]
-    blocks = [1, 1, 1, 1]
     model = sew.SEWResNet(
-        getattr(sew, block), blocks, num_classes=CLASSES, cnf=cnf, spiking_neuron=kind, v_threshold=0.5
+        sew.BasicBlock, [1, 1, 1, 1], num_classes=CLASSES, cnf=cnf, spiking_neuron=NEURONS[neuron], v_threshold=0.5
     )
     functional.set_step_mode(model, mode)
     return model  # type: ignore[no-any-return]
+
+
+class Blocks(nn.Module):
+    """Two blocks of a SEW-ResNet, the second with stride and downsampling, between a stem and a head like its own."""
+
+    def __init__(self, cnf: str, neuron: str, mode: str, block: str = "BasicBlock") -> None:
+        super().__init__()
+        kind, options = getattr(sew_module(), block), {"cnf": cnf, "v_threshold": 0.5}
+        make, wide = NEURONS[neuron], 8 * kind.expansion
+        self.conv1, self.bn1 = layer.Conv2d(3, wide, 3, padding=1), layer.BatchNorm2d(wide)
+        self.sn1, self.maxpool = make(v_threshold=0.5), layer.MaxPool2d(3, 2, 1)
+        self.block1 = kind(wide, 8, spiking_neuron=make, **options)
+        down = nn.Sequential(layer.Conv2d(wide, 2 * wide, 1, 2, bias=False), layer.BatchNorm2d(2 * wide))
+        self.block2 = kind(wide, 16, 2, down, spiking_neuron=make, **options)
+        self.avgpool, self.fc = layer.AdaptiveAvgPool2d((1, 1)), layer.Linear(2 * wide, CLASSES)
+        functional.set_step_mode(self, mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of one step, [N, classes], or of all, [T, N, classes]."""
+        x = self.maxpool(self.sn1(self.bn1(self.conv1(x))))
+        return self.fc(self.avgpool(self.block2(self.block1(x))).flatten(-3))  # type: ignore[no-any-return]
 
 
 ZOO: dict[str, Case] = {
@@ -125,9 +147,9 @@ ZOO: dict[str, Case] = {
     "maxformer": Case(_maxformer, target="cpu", lift=0.6),
     "maxformer, cifar": Case(lambda: _maxformer(cifar=True), target="cpu", lift=0.0),
     "spike-driven transformer": Case(_sdt, target="cpu", lift=0.25),
-    "sew ADD, IF, multi-step": Case(lambda: SEW("ADD", "IFNode", "m"), STEPS),
-    "sew AND, LIF, multi-step": Case(lambda: SEW("AND", "LIFNode", "m"), STEPS),
-    "sew IAND, PLIF, multi-step": Case(lambda: SEW("IAND", "ParametricLIFNode", "m"), STEPS),
-    "sew IAND, IF, single-step": Case(lambda: SEW("IAND", "IFNode", "s"), STEPS, lowered=True),
-    "sew Bottleneck, ADD, LIF, single-step": Case(lambda: SEW("ADD", "LIFNode", "s", "Bottleneck"), STEPS),
+    "sew ADD, IF, multi-step": Case(lambda: Blocks("ADD", "IF", "m"), STEPS, lowered=True),
+    "sew AND, LIF, multi-step": Case(lambda: Blocks("AND", "LIF", "m"), STEPS, lowered=True),
+    "sew IAND, PLIF, multi-step": Case(lambda: Blocks("IAND", "PLIF", "m"), STEPS, lowered=True),
+    "sew Bottleneck, ADD, LIF, single-step": Case(lambda: Blocks("ADD", "LIF", "s", "Bottleneck"), STEPS),
+    "sew_resnet, IAND, IF, single-step": Case(lambda: sew_resnet("IAND", "s"), STEPS),
 }
