@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.backends import onnx, reference
+from neurodeploy.backends import native, onnx, reference
 from neurodeploy.backends.reference import run_mapped
 from neurodeploy.errors import DoesNotFitError
 from neurodeploy.frontend import trace
@@ -23,6 +23,7 @@ from tests.frontend.small import interpret
 from tests.frontend.zoo import ZOO, Blocks, Case, Timed, pictures
 
 RATE = 0.1  # by which the firing rate of a layer of these small networks may differ from the float model's
+EXECUTORS = (reference, onnx, native) if native.available() else (reference, onnx)
 NEURONS = 256  # of a layer at least, for its rate to say something
 
 
@@ -81,11 +82,11 @@ def test_the_trace_equals_the_model(name: str) -> None:
 def test_the_integers_fire_like_the_model_on_every_backend(name: str) -> None:
     """Single spikes of an untrained network differ by chance, its firing rates do not."""
     graph, images = quantized(name), pictures(2, seed=9)
-    run, other = (backend.run(graph, images, "all") for backend in (reference, onnx))
-    assert np.array_equal(run.logits, other.logits)
+    run, *others = (backend.run(graph, images, "all") for backend in EXECUTORS)
+    assert all(np.array_equal(run.logits, other.logits) for other in others)
     floats = run_float(traced(name)[1], images.astype(np.float64))
     for layer, spikes in run.spikes.items():
-        assert np.array_equal(spikes, other.spikes[layer]), layer
+        assert all(np.array_equal(spikes, other.spikes[layer]) for other in others), layer
         if layer in floats and spikes[0, 0].size >= NEURONS:  # some make the code of a current that a layer reads
             assert abs(spikes.mean() - floats[layer].mean()) < RATE, layer
 

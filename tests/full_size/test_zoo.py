@@ -12,12 +12,14 @@ from spikingjelly.activation_based.neuron import IFNode
 from torch import nn
 
 import neurodeploy as nd
+from neurodeploy.backends import native
 from neurodeploy.models import calibrate_norms, spread_norms
 from tests.frontend.zoo import Timed, maxformer, qkformer, sew_module, spike_driven_transformer, spikformer
 from tests.full_size.networks import pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 IMAGES = 4
+EXECUTORS = ("reference", "onnx", "native") if native.available() else ("reference", "onnx")
 
 
 def _sew(cnf: str, mode: str) -> nn.Module:
@@ -55,7 +57,7 @@ def test_compiles_as_it_is(name: str) -> None:
     images = [pictures(IMAGES, 3, size, seed) for seed in range(3)]
     calibrate_norms(model if steps is None else Timed(model, steps), torch.from_numpy(images[0]), batch=2)
     deployed = nd.compile(model.eval(), images[1][:1], target, calibration=images[1], steps=steps)
-    nd.compare(deployed, images[2][:1], ("reference", "onnx")).require_equal()
+    nd.compare(deployed, images[2][:1], EXECUTORS).require_equal()
     found = nd.evaluate(deployed, images[2], np.zeros(IMAGES, np.int64), model, rate_samples=0)
     print(f"{name}: correlation {found.correlation:.5f}")
     assert found.correlation is not None and found.correlation > 0
