@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import neurodeploy as nd
-from neurodeploy import api, models
+from neurodeploy import models
+from neurodeploy.backends import native
 from tests.full_size.networks import Case, case, least_correlation
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 SMALLEST = 32  # pixels; what is smaller ships trained, and the event networks have a file of their own
 PAPERS = [n for n, made in models.FACTORIES.items() if made.config.image_size >= SMALLEST and not made.config.events]
-EXECUTORS = [backend for backend in ("reference", "native", "onnx") if backend in api.BACKENDS]
+EXECUTORS = ["reference", *(["native"] if native.available() else []), "onnx"]
 GIGA = 1 << 30
 
 
