@@ -3,7 +3,7 @@
 #   make test    everything; parts: test-fast, test-lava, test-slow, test-py310
 #   make test-full  the networks of the papers at their own size: hours, 4 GB; one of them: ONLY=qkformer_10_768
 #   make lint    ruff, mypy, import contracts, sizes
-#   make bench   time the backends on the shipped checkpoints
+#   make bench   the native engine beside PyTorch, ONNX Runtime, OpenVINO and Lava: hours; part: BENCH="--network ..."
 #   make published   computed parameters and operations beside the papers', into docs/models.md
 
 # The first Python that works, looked for only while there is no .venv and nobody names one.
@@ -75,8 +75,9 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# A runtime that is not installed is listed as absent; OpenVINO comes with pip install -e '.[bench]'.
 bench: setup
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run --document $(BENCH)
 
 published: $(VENV)/.ready
 	$(BIN)/python benchmarks/published.py
