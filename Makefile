@@ -22,7 +22,7 @@ export NEURODEPLOY_LAVA_PYTHON ?= $(CURDIR)/$(LAVA)/bin/python
 PYTEST := $(BIN)/python -m pytest
 OR_EMPTY := || [ $$? -eq 5 ]
 
-.PHONY: setup demo test test-fast test-lava test-slow test-py310 test-full lint format bench published clean
+.PHONY: setup demo test test-fast test-lava test-slow test-py310 test-full test-sanitize lint format bench published clean
 
 setup: $(VENV)/.ready $(LAVA)/.ready
 
@@ -63,6 +63,15 @@ test-py310: setup
 # Not part of `make test`.
 test-full: setup
 	$(PYTEST) tests/full_size $(if $(ONLY),-k $(ONLY))
+
+# The native kernels under the address and undefined-behaviour sanitizers, which must be loaded before Python itself.
+SANITIZED := build/sanitize
+test-sanitize: $(VENV)/.ready
+	$(PIP) cmake nanobind
+	$(BIN)/cmake -S native -B $(SANITIZED) -DND_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python > /dev/null
+	$(BIN)/cmake --build $(SANITIZED) --parallel 2
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 NEURODEPLOY_TEST_ENGINE=$(SANITIZED) $(PYTEST) tests/backends/native
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check

@@ -57,9 +57,11 @@ i64 keep(Program& program, const ReadOnly& array) {
     return i64(reinterpret_cast<std::uintptr_t>(program.keep(array.data(), array.nbytes())));
 }
 
-i64 pack(Program& program, const Bytes& weights) {
+i64 pack(Program& program, const Bytes& weights, bool columns) {
     if (weights.shape(1) % 4) throw std::invalid_argument("a fan-in that is no multiple of 4");
-    const i8* packed = program.pack(weights.data(), i64(weights.shape(0)), i64(weights.shape(1)) / 4);
+    const i64 outputs = i64(weights.shape(0)), k4 = i64(weights.shape(1)) / 4;
+    const i8* packed = columns ? program.pack_columns(weights.data(), outputs, k4)
+                               : program.pack(weights.data(), outputs, k4);
     return i64(reinterpret_cast<std::uintptr_t>(packed));
 }
 
@@ -87,18 +89,18 @@ void add_matmul(Program& program, RefTuple a, RefTuple b, RefTuple y, const Loop
     program.add(MatmulArgs{place(a), place(b), place(y), loop(over), n, k, m, by[0], by[1], by[2], by[3], by[4], by[5]});
 }
 
-// fan_in: weights, offsets, bias (addresses), k4, outputs.  rows: row, runs, run_bytes, positions, rows, steps.
+// fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs.  rows: row, runs, run_bytes, positions, rows, steps.
 // pool: kernel, stride, padding, size, two axes each; empty for none.
 void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, const Sizes& fan_in, const Sizes& rows,
               i64 step_y, i64 position_y, NeuronTuple cell, const Sizes& pool) {
-    i64 fan[5], row[6], window[8] = {};
+    i64 fan[7], row[6], window[8] = {};
     put(fan, fan_in);
     put(row, rows);
     if (!pool.empty()) put(window, pool);
     GemmArgs args{};
     args.x = place(x), args.y = place(y), args.v = place(v), args.tail = Tail(tail);
     args.weights = constant<i8>(fan[0]), args.offsets = constant<i32>(fan[1]), args.bias = constant<i32>(fan[2]);
-    args.k4 = fan[3], args.outputs = fan[4];
+    args.columns = constant<i8>(fan[3]), args.tap = fan[4], args.k4 = fan[5], args.outputs = fan[6];
     args.row = row[0], args.runs = row[1], args.run_bytes = row[2], args.positions = row[3];
     args.rows = row[4], args.steps = row[5];
     args.step_y = step_y, args.position_y = position_y, args.neuron = neuron(cell);
@@ -141,7 +143,7 @@ NB_MODULE(_engine, module) {
     nb::class_<Program>(module, "Program")
         .def(nb::init<const std::string&>(), "path"_a)
         .def("keep", &keep, "array"_a)
-        .def("pack", &pack, "weights"_a)
+        .def("pack", &pack, "weights"_a, "columns"_a)
         .def("map", &add_map, "op"_a, "x"_a, "y"_a, "loop"_a, "split"_a)
         .def("encode", &add_encode, "x"_a, "y"_a, "loop"_a, "step"_a, "lo"_a, "hi"_a)
         .def("lif", &add_lif, "x"_a, "y"_a, "v"_a, "bias"_a, "loop"_a, "neuron"_a, "steps"_a, "step_x"_a, "step_y"_a)

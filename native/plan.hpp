@@ -88,6 +88,8 @@ struct GemmArgs {
     const i8* weights;   // tiles, see tile.hpp
     const i32* offsets;  // [k4] bytes from a row to the four axons of each group
     const i32* bias;     // [blocks][32] in membrane units, or in units of the sums where these are the result
+    const i8* columns;   // [wide blocks][4 k4][64] for the event path; null where the input is not binary
+    i64 tap;             // groups of a tap: their axons lie side by side
     i64 k4, outputs;
     i64 row, runs, run_bytes, positions;
     i64 rows;                   // rows a position: T, or 1 where the input is the same in all steps

@@ -57,7 +57,8 @@ std::vector<std::string> paths() {
 void Free::operator()(void* block) const noexcept { ::operator delete(block, std::align_val_t(64)); }
 
 Block allocate(std::size_t bytes) {
-    Block block(static_cast<char*>(::operator new(bytes + 64, std::align_val_t(64))));
+    Block block(static_cast<char*>(::operator new(bytes + 64, std::align_val_t(64), std::nothrow)));
+    if (!block) throw std::bad_alloc();
     std::memset(block.get(), 0, bytes + 64);
     return block;
 }
@@ -102,6 +103,17 @@ const i8* Program::pack(const i8* weights, i64 outputs, i64 k4) {
     for (i64 o = 0; o < outputs; ++o) {
         i8* to = packed + o / OUTPUTS * OUTPUTS * row + o % OUTPUTS * GROUP;
         for (i64 k = 0; k < k4; ++k) std::memcpy(to + k * OUTPUTS * GROUP, weights + o * row + k * GROUP, GROUP);
+    }
+    return packed;
+}
+
+const i8* Program::pack_columns(const i8* weights, i64 outputs, i64 k4) {
+    const i64 blocks = (outputs + WIDE - 1) / WIDE, row = k4 * GROUP;
+    constants_.push_back(allocate(std::size_t(blocks * WIDE * row)));
+    i8* packed = reinterpret_cast<i8*>(constants_.back().get());
+    for (i64 o = 0; o < outputs; ++o) {
+        i8* to = packed + o / WIDE * WIDE * row + o % WIDE;
+        for (i64 k = 0; k < row; ++k) to[k * WIDE] = weights[o * row + k];
     }
     return packed;
 }

@@ -46,6 +46,9 @@ public:
     // Weights int8 [outputs][k4 * 4] as tiles; see kernels/tile.hpp.
     const i8* pack(const i8* weights, i64 outputs, i64 k4);
 
+    // The same as columns for the event path; see kernels/events.cpp.
+    const i8* pack_columns(const i8* weights, i64 outputs, i64 k4);
+
     void finish(i64 arena, i64 scratch) { arena_bytes_ = arena, scratch_bytes_ = scratch; }
 
     // Runs `samples` samples on `threads` threads: one each, or all on one sample where there are fewer samples.

@@ -36,6 +36,43 @@ void write(const GemmArgs& args, const i32* sums, i64 count, i64 block, i32* y) 
 }
 
 // The T steps of 32 neurons at one position; sums of one step `next` elements after those of the step before.
+#if defined(__AVX512BW__)
+
+template <class Decay>
+void fire(const GemmArgs& args, const i32* sums, i64 next, i64 block, u8* y, i32* kept) {
+    const i64 n = width(args, block);
+    const __mmask32 lanes = __mmask32(~u32(0) >> (OUTPUTS - n));
+    const Neuron neuron = args.neuron;
+    const __m128i shift = _mm_cvtsi32_si128(neuron.shift);
+    const __m512i threshold = _mm512_set1_epi32(neuron.threshold);
+    __m512i v[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, bias[2];
+    for (int i = 0; i < 2; ++i) bias[i] = _mm512_loadu_si512(args.bias + block * OUTPUTS + 16 * i);
+    for (i64 t = 0; t < args.steps; ++t) {
+        __mmask32 fires = 0;
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; ++i) {
+            const __m512i current = _mm512_sll_epi32(_mm512_loadu_si512(sums + t * next + 16 * i), shift);
+            v[i] = _mm512_add_epi32(_mm512_add_epi32(Decay::kept(v[i], neuron), current), bias[i]);
+            const __mmask16 over = _mm512_cmpgt_epi32_mask(v[i], threshold);
+            v[i] = _mm512_maskz_mov_epi32(__mmask16(~over), v[i]);
+            fires |= __mmask32(over) << 16 * i;
+        }
+        const __m256i spikes = _mm256_maskz_set1_epi8(fires, 1);
+        u8* out = y + t * args.step_y;
+        if (n == OUTPUTS) {
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), spikes);
+        } else {
+            _mm256_mask_storeu_epi8(out, lanes, spikes);
+        }
+        if (kept) {
+            _mm512_mask_storeu_epi32(kept + t * args.step_y, __mmask16(lanes), v[0]);
+            _mm512_mask_storeu_epi32(kept + t * args.step_y + 16, __mmask16(lanes >> 16), v[1]);
+        }
+    }
+}
+
+#else
+
 template <class Decay>
 void fire(const GemmArgs& args, const i32* __restrict sums, i64 next, i64 block, u8* __restrict y, i32* kept) {
     alignas(64) i32 v[OUTPUTS] = {};
@@ -50,17 +87,14 @@ void fire(const GemmArgs& args, const i32* __restrict sums, i64 next, i64 block,
             spikes[o] = fires;
             v[o] = fires ? 0 : v[o];
         }
-        u8* out = y + t * args.step_y;
-        if (n == OUTPUTS) {
-            __builtin_memcpy(out, spikes, OUTPUTS);
-        } else {
-            for (i64 o = 0; o < n; ++o) out[o] = spikes[o];
-        }
+        for (i64 o = 0; o < n; ++o) y[t * args.step_y + o] = spikes[o];
         if (kept) {
             for (i64 o = 0; o < n; ++o) kept[t * args.step_y + o] = v[o];
         }
     }
 }
+
+#endif
 
 inline i64 next_step(const GemmArgs& args) { return args.rows == 1 ? 0 : OUTPUTS; }
 
@@ -72,34 +106,132 @@ void fire_all(const GemmArgs& args, const i32* sums, i64 count, i64 block, u8* y
     }
 }
 
-struct Strips {
-    i64 size, per_run, count, chunks;
+// Positions of a run that are summed together.
+struct Strip {
+    i64 run, first, count;
+};
 
-    explicit Strips(const GemmArgs& args) {
-        size = most(i64(1), STRIP_ROWS / args.rows);
-        per_run = (args.positions + size - 1) / size;
-        count = args.runs * per_run;
-        chunks = least(count, count * size * args.rows * args.row / CHUNK_BYTES + 1);
+struct Strips {
+    i64 size, per_run, count;
+
+    explicit Strips(const GemmArgs& args)
+        : size(most(i64(1), STRIP_ROWS / args.rows)),
+          per_run((args.positions + size - 1) / size),
+          count(args.runs * per_run) {}
+
+    Strip at(const GemmArgs& args, i64 index) const {
+        const i64 first = index % per_run * size;
+        return {index / per_run, first, least(size, args.positions - first)};
     }
 };
 
+inline const u8* axons_of(const GemmArgs& args, const u8* x, const Strip& strip) {
+    return x + strip.run * args.run_bytes + strip.first * args.rows * args.row;
+}
+
+// Elements of y from its start to those of a strip and a block.
+inline i64 place_of(const GemmArgs& args, const Strip& strip, i64 block) {
+    return (strip.run * args.positions + strip.first) * args.position_y + block * OUTPUTS;
+}
+
+inline i64 blocks_of(const GemmArgs& args, i64 width) { return (args.outputs + width - 1) / width; }
+
 // Chunk by chunk of the axons, every block of outputs; a task is one block of one chunk.
 template <class X, class Emit>
-void by_strips(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emit) {
+void by_tiles(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emit) {
     const Strips strips(args);
-    const i64 blocks = (args.outputs + OUTPUTS - 1) / OUTPUTS, tasks = strips.chunks * blocks;
+    const i64 bytes = strips.count * strips.size * args.rows * args.row;
+    const i64 chunks = least(strips.count, bytes / CHUNK_BYTES + 1), blocks = blocks_of(args, OUTPUTS);
+    const i64 tasks = chunks * blocks;
     const u8* x = at<u8>(spaces, args.x);
     i32* sums = reinterpret_cast<i32*>(spaces[SCRATCH]);
     for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
         const i64 chunk = task / blocks, block = task % blocks;
-        const i64 last = strips.count * (chunk + 1) / strips.chunks;
-        for (i64 strip = strips.count * chunk / strips.chunks; strip < last; ++strip) {
-            const i64 run = strip / strips.per_run, first = strip % strips.per_run * strips.size;
-            const i64 count = least(strips.size, args.positions - first);
-            sum_rows<X>(args, x + run * args.run_bytes + first * args.rows * args.row, count, block, sums);
-            emit(sums, count, block, (run * args.positions + first) * args.position_y + block * OUTPUTS);
+        for (i64 i = strips.count * chunk / chunks; i < strips.count * (chunk + 1) / chunks; ++i) {
+            const Strip strip = strips.at(args, i);
+            sum_rows<X>(args, axons_of(args, x, strip), strip.count, block, sums);
+            emit(sums, strip.count, block, place_of(args, strip, block));
         }
     }
+}
+
+// Scratch of the event path: sums of both halves of a wide block, and of each row of a chunk the axons that fired.
+struct Fired {
+    i64 per_strip, fan_in;
+    i32 *sums, *high;
+    i64* counts;
+    std::uint16_t* lists;
+
+    Fired(const GemmArgs& args, const Strips& strips, i64 rows, char* scratch)
+        : per_strip(strips.size * args.rows), fan_in(args.k4 * GROUP) {
+        sums = reinterpret_cast<i32*>(scratch);
+        high = sums + per_strip * OUTPUTS;
+        counts = reinterpret_cast<i64*>(high + per_strip * OUTPUTS);
+        lists = reinterpret_cast<std::uint16_t*>(counts + rows);
+    }
+
+    // Lists the strips first .. last - 1, unless too many axons fired: then false.
+    bool list(const GemmArgs& args, const u8* x, const Strips& strips, i64 first, i64 last) {
+        i64 fired = 0, rows = 0;
+        each_row(args, x, strips, first, last, [&](i64 row, const u8* axons) {
+            fired += counts[row] = count_fired(axons, args.offsets, args.k4, args.tap);
+            ++rows;
+        });
+        if (double(fired) > MOST_FIRED * double(rows * fan_in)) return false;
+        each_row(args, x, strips, first, last, [&](i64 row, const u8* axons) {
+            list_fired(axons, args.offsets, args.k4, args.tap, lists + row * fan_in);
+        });
+        return true;
+    }
+
+    template <class F>
+    void each_row(const GemmArgs& args, const u8* x, const Strips& strips, i64 first, i64 last, F f) const {
+        for (i64 i = first; i < last; ++i) {
+            const Strip strip = strips.at(args, i);
+            const u8* axons = axons_of(args, x, strip);
+            for (i64 r = 0; r < strip.count * args.rows; ++r) f((i - first) * per_strip + r, axons + r * args.row);
+        }
+    }
+
+    void sum(i64 index, i64 rows, const i8* columns) {
+        for (i64 r = 0; r < rows; ++r) {
+            const i64 row = index * per_strip + r;
+            add_columns(lists + row * fan_in, counts[row], columns, sums + r * OUTPUTS, high + r * OUTPUTS);
+        }
+    }
+};
+
+// The same for binary axons: a chunk in which few fired is summed column by column, two blocks at a time.
+template <class Emit>
+void by_columns(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emit) {
+    const Strips strips(args);
+    const i64 per_chunk = most(i64(1), EVENT_ROWS / (strips.size * args.rows));
+    const i64 chunks = (strips.count + per_chunk - 1) / per_chunk, pairs = blocks_of(args, WIDE);
+    const i64 tasks = chunks * pairs, blocks = blocks_of(args, OUTPUTS);
+    const u8* x = at<u8>(spaces, args.x);
+    Fired fired(args, strips, per_chunk * strips.size * args.rows, spaces[SCRATCH]);
+    i64 listed = -1;
+    bool quiet = false;
+    for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
+        const i64 chunk = task / pairs, pair = task % pairs;
+        const i64 first = strips.count * chunk / chunks, last = strips.count * (chunk + 1) / chunks;
+        if (chunk != listed) quiet = fired.list(args, x, strips, first, last);
+        listed = chunk;
+        for (i64 i = first; i < last; ++i) {
+            const Strip strip = strips.at(args, i);
+            if (quiet) fired.sum(i - first, strip.count * args.rows, args.columns + pair * fired.fan_in * WIDE);
+            for (i64 block = 2 * pair; block < least(2 * pair + 2, blocks); ++block) {
+                if (!quiet) sum_rows<u8>(args, axons_of(args, x, strip), strip.count, block, fired.sums);
+                emit(quiet && block % 2 ? fired.high : fired.sums, strip.count, block, place_of(args, strip, block));
+            }
+        }
+    }
+}
+
+template <class X, class Emit>
+void by_strips(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emit) {
+    if (args.columns) return by_columns(args, spaces, part, parts, emit);
+    by_tiles<X>(args, spaces, part, parts, emit);
 }
 
 template <class X>
@@ -120,16 +252,18 @@ void with_lif(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
 }
 
 // The largest sums of a window, over the lines of a ring that holds the last kernel[0] lines.
-void pooled(const GemmArgs& args, const i32* ring, i64 line_size, i64 py, i64 px, i32* largest) {
+void pooled(const GemmArgs& args, const i32* ring, i64 line_size, i64 py, i64 px, i32* __restrict largest) {
     const Pool& pool = args.pool;
     const i64 top = py * pool.stride[0] - pool.padding[0], left = px * pool.stride[1] - pool.padding[1];
-    bool first = true;
+    const i64 size = args.rows * OUTPUTS;
+    for (i64 i = 0; i < size; ++i) largest[i] = INT32_MIN;
     for (i64 y = most(top, i64(0)); y < least(top + pool.kernel[0], args.runs); ++y) {
+        const i32* line = ring + y % pool.kernel[0] * line_size;
         for (i64 x = most(left, i64(0)); x < least(left + pool.kernel[1], args.positions); ++x) {
-            const i32* tap = ring + y % pool.kernel[0] * line_size + x * args.rows * OUTPUTS;
-            const i64 n = args.rows * OUTPUTS;
-            for (i64 i = 0; i < n; ++i) largest[i] = first || tap[i] > largest[i] ? tap[i] : largest[i];
-            first = false;
+            const i32* __restrict tap = line + x * size;
+            for (i64 i = 0; i < size; i += OUTPUTS) {
+                for (i64 o = i; o < i + OUTPUTS; ++o) largest[o] = most(largest[o], tap[o]);
+            }
         }
     }
 }
@@ -161,7 +295,7 @@ void pool_band(const GemmArgs& args, Spaces spaces, i64 block, i64 first, i64 la
 
 template <class X, class Decay>
 void with_pool(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
-    const i64 blocks = (args.outputs + OUTPUTS - 1) / OUTPUTS, bands = blocks % parts ? parts : 1;
+    const i64 blocks = blocks_of(args, OUTPUTS), bands = blocks % parts ? parts : 1;
     const i64 tasks = blocks * bands, lines = args.pool.size[0];
     for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
         const i64 band = task / blocks;

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.native.lower import STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
+from neurodeploy.backends.native.lower import EVENT_ROWS, STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
 from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import BYTES, Buffer, Shape, Space, Type, View, dense
 from neurodeploy.ir.graph import Node
-from neurodeploy.ir.types import Interval
+from neurodeploy.ir.types import BINARY, Interval
 
 SUMS, LIF, POOL_LIF = 0, 1, 2  # what follows the sums (native/plan.hpp)
 NO_NEURON = (0, 12, 0, 0)
 BYTE_MAX = 255
+LONGEST_LIST = 1 << 16  # of axons, by 16-bit indices
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Axons:
     positions: int
     rows: int  # a position: T, or 1 where the input is the same in all steps
     zero: int  # what stands in memory for 0
-    padded_taps: bool  # each tap of the weights is padded to whole groups, not only the last
+    tap: int  # groups of axons that lie side by side; each tap of the weights is padded to so many
+    binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,25 +142,28 @@ def _gemm(
     recorder: Recorder, conv: Pending, tail: int, y: View, neuron: Neuron | None, bias: NDArray[np.int64]
 ) -> None:
     axons, numbers = conv.axons, neuron.numbers if neuron else NO_NEURON
-    matrix = weights_of(conv.node.tensors["weight"], axons.padded_taps)
+    matrix = weights_of(conv.node.tensors["weight"], axons)
     zero = -axons.zero * matrix.sum(axis=1, dtype=np.int64) if axons.zero else np.zeros(len(matrix), np.int64)
     start = np.zeros(-(-len(matrix) // TILE_OUTPUTS) * TILE_OUTPUTS, np.int64)
     start[: len(matrix)] = bias + (zero << numbers[0])
     keep: Any = recorder.program.keep
+    events = axons.binary and not conv.pool and matrix.shape[1] <= LONGEST_LIST
     fan_in = [
-        recorder.program.pack(matrix),
+        recorder.program.pack(matrix, columns=False),
         keep(axons.offsets),
         keep(start.astype(np.uint64).astype(np.uint32)),  # modulo 2^32, as the kernel adds
+        recorder.program.pack(matrix, columns=True) if events else 0,
+        axons.tap,
         matrix.shape[1] // TILE_GROUP,
         len(matrix),
     ]
     runs, positions = axons.runs, axons.positions
     if not conv.pool and axons.run_bytes == positions * axons.rows * axons.row:
         runs, positions = 1, runs * positions
-    line = axons.positions if conv.pool else 0
-    kernel_lines = conv.pool[0][0] if conv.pool else 0
-    rows = max(STRIP_ROWS, axons.rows) + kernel_lines * line * axons.rows + axons.rows
-    recorder.scratch = max(recorder.scratch, rows * TILE_OUTPUTS * BYTES[Type.I32])
+    lines = conv.pool[0][0] * axons.positions + 1 if conv.pool else 2  # a ring of lines, or both halves of a strip
+    sums = max(2 * STRIP_ROWS, lines * axons.rows) * TILE_OUTPUTS * BYTES[Type.I32]
+    lists = max(EVENT_ROWS, axons.rows) * (2 * matrix.shape[1] + 8) if events else 0
+    recorder.scratch = max(recorder.scratch, sums + lists)
     recorder.add(
         "gemm",
         {"x": axons.view, "y": y, "v": neuron.membrane if neuron else None},
@@ -172,10 +177,10 @@ def _gemm(
     )
 
 
-def weights_of(weight: NDArray[Any], padded_taps: bool) -> NDArray[np.int8]:
+def weights_of(weight: NDArray[Any], axons: Axons) -> NDArray[np.int8]:
     """int8 [outputs, fan-in]: tap by tap the channels, zeros up to whole groups after each tap or at the end."""
     taps = np.moveaxis(weight.reshape(*weight.shape[:2], -1), 1, 2)  # [O, taps, C]
-    if not padded_taps:
+    if len(axons.offsets) == axons.tap:
         taps = taps.reshape(len(weight), 1, -1)
     missing = -taps.shape[2] % TILE_GROUP
     filled = np.pad(taps, [(0, 0), (0, 0), (0, missing)]) if missing else taps
@@ -199,8 +204,10 @@ def find_axons(recorder: Recorder, node: Node, x: View, span: Interval) -> Axons
         x = _padded(recorder, x, kind, padding, zero)
     sizes = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride, strict=True))
     if len(kernel) > 2 or (stride and stride[-1] > 1):
-        return _windows(recorder, x, kernel, stride, sizes, zero)
-    return _taps(x, kernel, stride, sizes, zero)
+        axons = _windows(recorder, x, kernel, stride, sizes, zero)
+    else:
+        axons = _taps(x, kernel, stride, sizes, zero)
+    return replace(axons, binary=span.within(BINARY) and kind == Type.U8)
 
 
 def _lies_in_rows(x: View) -> bool:
@@ -219,6 +226,8 @@ def _padded(recorder: Recorder, x: View, kind: Type, padding: Shape, zero: int) 
     plane = recorder.new(full, [*range(2, len(full)), 0, 1], kind)
     if zero or any(padding):
         recorder.fill(zero, plane)
+    elif full[1] > channels:
+        recorder.fill(0, plane.part(0, channels, full[1]))
     inside = plane.part(0, 0, channels)
     for axis, (n, p) in enumerate(zip(space, padding, strict=True), start=1):
         inside = inside.part(axis, p, p + n)
@@ -235,7 +244,7 @@ def _taps(x: View, kernel: Shape, stride: Shape, sizes: Shape, zero: int) -> Axo
     row = x.strides[0] if x.shape[0] > 1 or not space else space[-1]
     runs, run = (sizes[0], stride[0] * space[0]) if len(space) == 2 else (1, 0)
     positions = sizes[-1] if sizes else 1
-    return Axons(x, offsets.astype(np.int32), row * width, runs, run * width, positions, x.shape[0], zero, True)
+    return Axons(x, offsets.astype(np.int32), row * width, runs, run * width, positions, x.shape[0], zero, len(groups))
 
 
 def _windows(recorder: Recorder, x: View, kernel: Shape, stride: Shape, sizes: Shape, zero: int) -> Axons:
@@ -249,8 +258,10 @@ def _windows(recorder: Recorder, x: View, kernel: Shape, stride: Shape, sizes: S
     target = View(rows.buffer, x.type, shape, (rows.strides[0], 1, *rows.strides[2:], *inner[:-1]))
     steps_in = tuple(s * step for s, step in zip(stride, x.strides[2:], strict=True))
     recorder.map(Op.SET, replace(x, shape=shape, strides=(*x.strides[:2], *steps_in, *x.strides[2:])), target)
+    if row > fan_in:
+        recorder.fill(0, rows.part(0, fan_in, row))
     offsets = np.arange(0, row, TILE_GROUP) * BYTES[x.type]
     line = sizes[-1] * steps * row * BYTES[x.type]
     runs = prod(sizes[:-1])
     bytes_row = row * BYTES[x.type]
-    return Axons(rows, offsets.astype(np.int32), bytes_row, runs, line, sizes[-1], steps, zero, False)
+    return Axons(rows, offsets.astype(np.int32), bytes_row, runs, line, sizes[-1], steps, zero, row // TILE_GROUP)
