@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 
 import numpy as np
@@ -24,6 +25,22 @@ from tests.frontend.zoo import ZOO, Blocks, Case, Timed, pictures
 
 RATE = 0.1  # by which the firing rate of a layer of these small networks may differ from the float model's
 EXECUTORS = (reference, onnx, native) if native.available() else (reference, onnx)
+DIGESTS = {  # of the traced texts, taken on torch 2.3.1 and on torch 2.13.0, which agree
+    "spikformer, patch 4": "c59fc1770470b73f",
+    "spikformer, patch 16": "769af7e11465f964",
+    "spikformer of IF": "41a7a60d806a4a83",
+    "qkformer, token": "25deec29cbe95264",
+    "qkformer, channel": "35303a330bb53a98",
+    "qkformer of PLIF": "ea908aadadc4d42d",
+    "maxformer": "eedf54dcf0bc95bf",
+    "maxformer, cifar": "99ad015032ffcdf2",
+    "spike-driven transformer": "27409cd5772a177f",
+    "sew ADD, IF, multi-step": "be5f83fe9d8abb0d",
+    "sew AND, LIF, multi-step": "72ad900eecd42370",
+    "sew IAND, PLIF, multi-step": "23bcd6582bcc2a9b",
+    "sew Bottleneck, ADD, LIF, single-step": "06ae284c398b2000",
+    "sew_resnet, IAND, IF, single-step": "0b2d69b84c884d5c",
+}
 NEURONS = 256  # of a layer at least, for its rate to say something
 
 
@@ -101,6 +118,17 @@ def test_the_lowered_network_is_equal(name: str) -> None:
 def test_what_no_chip_holds_is_told(name: str) -> None:
     with pytest.raises(DoesNotFitError, match="cpu"):
         lower(quantized(name))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_text_of_the_traced_graph(name: str) -> None:
+    model = ZOO[name].make().eval()
+    with torch.no_grad():
+        for values in model.state_dict().values():  # numbers that every torch makes alike
+            if values.is_floating_point():
+                values.copy_((torch.arange(values.numel()) % 7 + 1).reshape(values.shape) / 8)
+    text = to_text(trace(model, pictures(1), steps=ZOO[name].steps))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == DIGESTS[name]
 
 
 @pytest.mark.parametrize("cnf", ["ADD", "IAND"])
