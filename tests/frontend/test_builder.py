@@ -72,7 +72,7 @@ def factors(draw: st.DrawFn, size: int) -> tuple[int, ...]:
         if size % prime == 0:
             size //= prime
             found = [*found[:-1], found[-1] * prime] if draw(st.booleans()) else [*found, prime]
-    return tuple(found)
+    return (*found, size)  # what is left is 1, or a prime that no shape here splits
 
 
 def applied(build: Builder, x: str, kind: str, argument: Any) -> str:
