@@ -139,11 +139,12 @@ def pytorch(form: str, files: Files, batch: int, threads: int) -> Loaded:
         images, model = (part.to(memory_format=torch.channels_last) for part in (images, model))
     if form == "bfloat16":
         images, model = images.bfloat16(), model.bfloat16()
-    run = torch.compile(model, dynamic=False) if form == "compiled" else model
+    if form == "compiled":  # exported first, so that it is one graph whatever Python stands in the model
+        model = torch.compile(torch.export.export(model, (images,)).module(), fullgraph=True)
 
     def call() -> NDArray[Any]:
         with torch.inference_mode():
-            return np.asarray(run(images).float())
+            return np.asarray(model(images).float())
 
     return Loaded(call, release("torch"))
 
