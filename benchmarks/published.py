@@ -31,10 +31,7 @@ GIGA, MEGA = 1e9, 1e6
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper reports: parameters in millions, synaptic operations in G, energy in mJ, top-1 in percent.
-
-    `steps` is the paper's T, where its accuracy was taken with another one than the factory's.
-    """
+    """What a paper reports: parameters in millions, synaptic operations in G, energy in mJ, top-1 in percent."""
 
     parameters: float
     sops: float | None = None

@@ -25,6 +25,8 @@ E_MAC = 4.6  # pJ, 32-bit float multiply and add in 45 nm: Horowitz, "Computing'
 E_AC = 0.9  # pJ, 32-bit float add in 45 nm, same source
 VIEWS = ("reshape", "permute", "slice", "max_pool")
 
+FLOATS = ("image", "current")  # what no accumulate-only synapse takes, by any convention
+
 # Which layers multiply: "first" as the papers count (the layer that reads the image), "counts" also those that read
 # residual counts beyond 1, which no accumulate-only synapse takes in one operation, "all" an artificial network.
 CONVENTIONS = ("first", "counts", "all")
@@ -43,8 +45,8 @@ class LayerOperations:
     """One layer of synapses.
 
     kind: conv or attention.  block: of the model, for sums.  macs: multiply-accumulates a step, dense.
-    reads: image, spikes or counts.  multiplies: whether it is counted as MACs.
-    rate, nonzero: activity of what the layer reads; None for the image, and where nothing was measured.
+    reads: image, spikes, counts or current (as its 8-bit code).  multiplies: whether it is counted as MACs.
+    rate, nonzero: activity of what the layer reads; None for image and current, and where nothing was measured.
     sops: synaptic operations a sample of T steps, of a layer that accumulates.  energy: pJ a sample.
     """
 
@@ -137,7 +139,8 @@ def block_of(path: str) -> str:
 
 
 def _synaptic(graph: Graph) -> Iterator[Node]:
-    return (node for node in graph.nodes if node.op in ("conv", "spike_matmul"))
+    """Layers of the model with synapses; what the quantizer made of a current is arithmetic of the integers alone."""
+    return (node for node in graph.nodes if node.op in ("conv", "spike_matmul") and node.name not in graph.made)
 
 
 def macs_of(node: Node, known: Mapping[str, ValueType]) -> int:
@@ -158,18 +161,22 @@ def _reads(graph: Graph, name: str) -> str:
     node = graph.by_name[name]
     while node.op in VIEWS:
         node = graph.by_name[node.inputs[0]]
-    return "image" if node.op in ENCODERS else ("spikes" if types(graph)[name].kind == "spikes" else "counts")
+    if node.op in ENCODERS:
+        return "image"
+    if node.name in graph.made:
+        return "current"
+    return "spikes" if types(graph)[name].kind == "spikes" else "counts"
 
 
 def _layer(graph: Graph, node: Node, activity: Mapping[str, Activity] | None, convention: str) -> LayerOperations:
     read = node.inputs[_event_port(graph, node)]
     reads, macs = _reads(graph, read), macs_of(node, types(graph))
-    multiplies = reads == "image" or convention == "all" or (convention == "counts" and reads == "counts")
+    multiplies = reads in FLOATS or convention == "all" or (convention == "counts" and reads == "counts")
     kind, block = ("conv" if node.op == "conv" else "attention"), block_of(node.source.path or node.name)
     if not activity:
         return LayerOperations(node.name, kind, block, macs, reads, multiplies)
     seen, dense = activity[read], macs * graph.steps
-    rate, nonzero = (None, None) if reads == "image" else (seen.mean, seen.nonzero)
+    rate, nonzero = (None, None) if reads in FLOATS else (seen.mean, seen.nonzero)
     sops = None if multiplies else seen.mean * dense
     energy = E_AC * sops if sops is not None else E_MAC * dense
     return LayerOperations(node.name, kind, block, macs, reads, multiplies, rate, nonzero, sops, energy)
@@ -181,6 +188,8 @@ def _block_rates(graph: Graph, activity: Mapping[str, Activity]) -> dict[str, fl
     spikes: dict[str, float] = {}
     neurons: dict[str, int] = {}
     for node in graph.of("lif"):
+        if node.name in graph.made:
+            continue
         block, size = block_of(node.name), known[node.name].size
         spikes[block] = spikes.get(block, 0.0) + activity[node.name].mean * size
         neurons[block] = neurons.get(block, 0) + size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -100,6 +101,15 @@ class Graph:
     def of(self, op: str) -> tuple[Node, ...]:
         """All nodes of an op, in order."""
         return tuple(node for node in self.nodes if node.op == op)
+
+    @cached_property
+    def made(self) -> frozenset[str]:
+        """Nodes that the quantizer made and no layer of the model is (metadata `made`, a JSON list)."""
+        try:
+            listed = json.loads(self.metadata.get("made", "[]"))
+        except ValueError:
+            listed = []
+        return frozenset(map(str, listed)) if isinstance(listed, list) else frozenset()
 
     @property
     def encoders(self) -> tuple[Node, ...]:

@@ -47,6 +47,8 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
     build = Builder(folded, options, images, streams=find_streams(folded))
     _walk(build)
     metadata = {**traced.metadata, "quantization": json.dumps(build.choices, sort_keys=True)}
+    made = [node.name for node in build.nodes if node.name not in folded.by_name]
+    metadata |= {"made": json.dumps(made)} if made else {}
     quantized = replace(
         folded,
         stage=Stage.QUANTIZED,

@@ -102,7 +102,7 @@ def bound_document(bound: Bound) -> dict[str, Any]:
 
 
 def refused_document(error: NeurodeployError) -> dict[str, Any]:
-    """Why a network is on no chip."""
+    """Why a network is on no chip as it was compiled; for a chip's own target it is quantized otherwise."""
     return {"refused": [f"{finding.layer}: {finding.need}, {finding.have}" for finding in error.findings]}
 
 

@@ -95,7 +95,11 @@ def network_table(document: Document) -> Group:
     rows: list[tuple[str, object]] = [(key, document[key]) for key in keys]
     rows[4:4] = [(key.replace("_", " "), document[key]) for key in ("time_loop", "read_out") if document.get(key)]
     mapped = dict(document.get("mapped", {}))
-    rows += [("on no chip", reason) for reason in mapped.pop("refused", ())]
+    refused = mapped.pop("refused", ())
+    if refused:
+        rows.append(("on a chip", f"no: compiled for the CPU, {len(refused)} bounds leave a chip's widths"))
+        rows += [("too wide", reason) for reason in refused[:_SHOWN]]
+        rows.append(("to know what a chip says", "compile it for one, e.g. --target loihi2"))
     rows += [(f"mapped: {key.replace('_', ' ')}", value) for key, value in mapped.items()]
     return table("Network", ("", "#"), rows, coupling(document))
 

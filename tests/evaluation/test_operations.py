@@ -9,6 +9,10 @@ from neurodeploy.api import CompiledModel
 from neurodeploy.errors import UsageError
 from neurodeploy.evaluation.operations import E_AC, E_MAC, block_of, count_operations
 from neurodeploy.ir.graph import Graph, Node, Source, Stage, tensor
+from neurodeploy.ir.verify import types
+from neurodeploy.numerics import INT32
+from neurodeploy.quantize import QuantizeOptions, quantize
+from tests import shortcut_graphs, traced_graphs
 
 STEPS, PIXELS, HIDDEN, CLASSES = 3, 4, 5, 2
 
@@ -93,3 +97,50 @@ BLOCKS = {
 @pytest.mark.parametrize("path", BLOCKS)
 def test_block_of_a_layer(path: str) -> None:
     assert block_of(path) == BLOCKS[path]
+
+
+def deployed(traced: Graph) -> tuple[CompiledModel, np.ndarray]:
+    """A hand-written network, quantized, and images for it."""
+    images = np.random.default_rng(2).random((3, *traced.of("input")[0].integers("shape")), dtype=np.float32)
+    return CompiledModel(quantize(traced, images, QuantizeOptions(profile=INT32))), images
+
+
+def test_a_float_that_a_layer_reads_is_multiplied_and_its_code_is_no_layer() -> None:
+    traced = shortcut_graphs.coded()
+    found = deployed(traced)
+    layers = {layer.layer: layer for layer in found[0].operations(found[1]).layers}
+    assert set(layers) == {node.name for node in traced.of("conv")} | {node.name for node in traced.of("matmul")}
+    currents = [layer for layer in layers.values() if layer.reads == "current"]
+    assert currents and all(layer.multiplies and layer.sops is None and layer.rate is None for layer in currents)
+    lifs = {node.name for node in found[0].graph.of("lif")}
+    assert lifs & found[0].graph.made  # the bits of the code, which are in no block's rate
+    assert 0 < found[0].operations(found[1]).rates["mlp0"] < 0.35
+
+
+def test_attention_products_count_the_spikes_of_their_binary_operand() -> None:
+    model, images = deployed(traced_graphs.qkformer())
+    graph, seen = model.graph, {}
+
+    def keep(name: str, values: np.ndarray) -> None:
+        seen.setdefault(name, []).append(values)
+
+    model.run(images, "reference", batch=len(images), watch=keep)
+    for layer in model.operations(images).layers:
+        if layer.kind == "attention":
+            names = graph.by_name[layer.layer].inputs
+            left, right = (np.stack(seen[name], axis=1) for name in names)
+            binary = types(graph)[names[0]].kind == "spikes"
+            spikes, fan_out = (left, right.shape[-1]) if binary else (right, left.shape[-2])
+            assert layer.sops == pytest.approx(spikes.sum() / len(images) * fan_out)
+
+
+def test_a_pooled_image_is_still_an_image() -> None:
+    nodes = (
+        Node("encode", "pixels", (), {"shape": (1, 4, 4), "step": 1.0, "lo": 0, "hi": 15}),
+        Node("max_pool", "pooled", ("pixels",), {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0)}),
+        Node("reshape", "flat", ("pooled",), {"shape": (4,)}),
+        conv("head", "flat", np.ones((2, 4))),
+        Node("readout", "logits", ("head",), {}, {"bias": tensor([0, 0], np.int64)}),
+    )
+    (layer,) = count_operations(Graph("net", Stage.QUANTIZED, STEPS, nodes, "logits")).layers
+    assert (layer.reads, layer.multiplies, layer.macs) == ("image", True, 8)
