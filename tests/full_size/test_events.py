@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 
 import neurodeploy as nd
+from neurodeploy.backends import native
 from tests.event_frames import frames
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
-NETWORKS = [("qkformer_cifar10dvs", 16), ("qkformer_dvs128", 16), ("spikformer_cifar10dvs", 10)]
+NETWORKS = [
+    ("qkformer_cifar10dvs", 16),
+    ("qkformer_dvs128", 16),
+    ("spikformer_cifar10dvs", 10),
+    ("spikformer_dvs128", 16),
+]
+EXECUTORS = ("reference", "onnx", "native") if native.available() else ("reference", "onnx")
 SAMPLES = 8
 
 
@@ -29,7 +36,7 @@ def test_published_networks_follow_the_float_model(name: str, steps: int) -> Non
     deployed = nd.compile(network, seen[:1], calibration=seen)
     assert deployed.input_shape == (steps, 2, 128, 128)
     assert deployed.graph.encoders[0].number("step") == 1.0
-    assert nd.compare(deployed, unseen[:1], ("reference", "onnx")).equal
+    nd.compare(deployed, unseen[:1], EXECUTORS).require_equal()
     found = nd.evaluate(deployed, unseen, np.zeros(SAMPLES, np.int64), float_model=network)
     assert all(rate > 0 for rate in found.firing_rate.values())
     assert found.correlation is not None and found.correlation >= 0.99

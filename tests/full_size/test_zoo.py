@@ -29,6 +29,8 @@ def _sew(cnf: str, mode: str) -> nn.Module:
 
 
 Row = tuple[Callable[[], nn.Module], int, int | None, str]
+LEAST = {"sew_resnet18, AND": 0.95, "sew_resnet18, IAND, single-step": 0.97, "maxformer_cifar": 0.98}
+ELSE = 0.99  # least correlation of all others; measured values are in docs/zoo.md
 ZOO: dict[str, Row] = {  # model, pixels, T where it makes no time steps itself, target
     "spikformer_cifar10": (spikformer.spikformer_cifar10, 32, None, "loihi2"),
     "maxformer_cifar": (maxformer.maxformer_cifar, 32, None, "cpu"),
@@ -60,4 +62,4 @@ def test_compiles_as_it_is(name: str) -> None:
     nd.compare(deployed, images[2][:1], EXECUTORS).require_equal()
     found = nd.evaluate(deployed, images[2], np.zeros(IMAGES, np.int64), model, rate_samples=0)
     print(f"{name}: correlation {found.correlation:.5f}")
-    assert found.correlation is not None and found.correlation > 0
+    assert found.correlation is not None and found.correlation >= LEAST.get(name, ELSE)

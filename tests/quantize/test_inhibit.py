@@ -41,10 +41,14 @@ def test_a_product_with_the_complement_inhibits(swap: bool) -> None:
     (inhibit,) = graph.of("inhibit")
     assert inhibit.inputs[1] == "first_lif"
     assert not graph.of("gate")
-    run = reference.run(graph, pictures(4), "all")
+    made: list[np.ndarray] = []
+    run = reference.run(
+        graph, pictures(4), "all", watch=lambda name, y: made.append(y) if name == inhibit.name else None
+    )
     first, second = (run.spikes[name] for name in ("first_lif", "second_lif"))
-    watched = first & (1 - second)
-    assert 0 < watched.mean() < first.mean()
+    wanted = first & (1 - second)
+    assert 0 < wanted.mean() < first.mean()
+    np.testing.assert_array_equal(np.stack(made, axis=1), wanted)
 
 
 WRONG: dict[str, Callable[[Sketch, str, str], str]] = {
