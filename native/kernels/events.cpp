@@ -116,17 +116,24 @@ i64 count_fired(const u8* x, const i32* offsets, i64 k4, i64 tap) {
     return count;
 }
 
-void list_fired(const u8* x, const i32* offsets, i64 k4, i64 tap, u16* fired) {
-    for_masks(x, offsets, k4, tap, [&](u64 mask, i64 base) { fired = list_bits(mask, base, fired); });
+void list_fired(const u8* x, const i32* offsets, i64 k4, i64 tap, u16* fired, i32* starts) {
+    u16* to = fired;
+    i64 slice = 0;
+    starts[0] = 0;
+    for_masks(x, offsets, k4, tap, [&](u64 mask, i64 base) {
+        while (base >= (slice + 1) * SLICE) starts[++slice] = i32(to - fired);
+        to = list_bits(mask, base, to);
+    });
+    for (const i64 slices = slices_of(k4); slice < slices;) starts[++slice] = i32(to - fired);
 }
 
-void add_columns(const u16* fired, i64 count, const i8* columns, i32* low, i32* high) {
+void add_columns(const u16* fired, i64 count, const i8* columns, bool more, i32* low, i32* high) {
     i64 first = 0;
     do {
         const i64 last = least(count, first + SEGMENT);
         Sums sums;
         for (i64 i = first; i < last; ++i) sums.add(columns + fired[i] * WIDE);
-        widen(sums, first > 0, low, high);
+        widen(sums, more || first > 0, low, high);
         first = last;
     } while (first < count);
 }

@@ -157,29 +157,28 @@ void by_tiles(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emi
 
 // Scratch of the event path: sums of both halves of a wide block, and of each row of a chunk the axons that fired.
 struct Fired {
-    i64 per_strip, fan_in;
-    i32 *sums, *high;
-    i64* counts;
+    i64 per_strip, fan_in, slices;
+    i32 *sums, *high, *starts;
     std::uint16_t* lists;
 
     Fired(const GemmArgs& args, const Strips& strips, i64 rows, char* scratch)
-        : per_strip(strips.size * args.rows), fan_in(args.k4 * GROUP) {
+        : per_strip(strips.size * args.rows), fan_in(args.k4 * GROUP), slices(slices_of(args.k4)) {
         sums = reinterpret_cast<i32*>(scratch);
         high = sums + per_strip * OUTPUTS;
-        counts = reinterpret_cast<i64*>(high + per_strip * OUTPUTS);
-        lists = reinterpret_cast<std::uint16_t*>(counts + rows);
+        starts = high + per_strip * OUTPUTS;
+        lists = reinterpret_cast<std::uint16_t*>(starts + rows * (slices + 1));
     }
 
     // Lists the strips first .. last - 1, unless too many axons fired: then false.
     bool list(const GemmArgs& args, const u8* x, const Strips& strips, i64 first, i64 last) {
         i64 fired = 0, rows = 0;
-        each_row(args, x, strips, first, last, [&](i64 row, const u8* axons) {
-            fired += counts[row] = count_fired(axons, args.offsets, args.k4, args.tap);
+        each_row(args, x, strips, first, last, [&](i64, const u8* axons) {
+            fired += count_fired(axons, args.offsets, args.k4, args.tap);
             ++rows;
         });
         if (double(fired) > MOST_FIRED * double(rows * fan_in)) return false;
         each_row(args, x, strips, first, last, [&](i64 row, const u8* axons) {
-            list_fired(axons, args.offsets, args.k4, args.tap, lists + row * fan_in);
+            list_fired(axons, args.offsets, args.k4, args.tap, lists + row * fan_in, starts + row * (slices + 1));
         });
         return true;
     }
@@ -194,9 +193,13 @@ struct Fired {
     }
 
     void sum(i64 index, i64 rows, const i8* columns) {
-        for (i64 r = 0; r < rows; ++r) {
-            const i64 row = index * per_strip + r;
-            add_columns(lists + row * fan_in, counts[row], columns, sums + r * OUTPUTS, high + r * OUTPUTS);
+        for (i64 slice = 0; slice < slices; ++slice) {
+            for (i64 r = 0; r < rows; ++r) {
+                const i64 row = index * per_strip + r;
+                const i32* from = starts + row * (slices + 1) + slice;
+                add_columns(lists + row * fan_in + from[0], from[1] - from[0], columns, slice > 0, sums + r * OUTPUTS,
+                            high + r * OUTPUTS);
+            }
         }
     }
 };

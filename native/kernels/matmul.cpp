@@ -17,59 +17,66 @@ void plain(const MatmulArgs& args, const i32* a, const i32* b, Y* y) {
     }
 }
 
-// Scratch: the offsets, the packed b (one block), rows of a side by side, sums.
-struct Scratch {
-    i32* offsets;
-    i8* weights;
-    u8* rows;
-    i32* sums;
-};
-
 inline i64 groups(const MatmulArgs& args) { return (args.k + GROUP - 1) / GROUP; }
 
-Scratch scratch(const MatmulArgs& args, Spaces spaces) {
-    char* base = spaces[SCRATCH];
-    const i64 k4 = groups(args), k4_up = (k4 + 15) / 16 * 16;
-    Scratch s;
-    s.sums = reinterpret_cast<i32*>(base);
-    s.weights = reinterpret_cast<i8*>(base + STRIP_ROWS * OUTPUTS * sizeof(i32));
-    s.offsets = reinterpret_cast<i32*>(s.weights + k4 * OUTPUTS * GROUP);
-    s.rows = reinterpret_cast<u8*>(s.offsets + k4_up);
-    for (i64 k = 0; k < k4; ++k) s.offsets[k] = i32(k * GROUP);
-    return s;
-}
-
-void pack_block(const MatmulArgs& args, const u8* b, i64 first, i8* weights) {
-    const i64 width = least(OUTPUTS, args.m - first), k4 = groups(args);
-    for (i64 i = 0; i < k4 * OUTPUTS * GROUP; ++i) weights[i] = 0;
-    for (i64 k = 0; k < args.k; ++k) {
-        i8* to = weights + k / GROUP * OUTPUTS * GROUP + k % GROUP;
-        const u8* from = b + k * args.bk + first * args.bm;
-        for (i64 o = 0; o < width; ++o) to[o * GROUP] = i8(from[o * args.bm]);
+// One operand as the tile reads it: [k4][lanes][4], four k side by side, zeros beyond the last k and lane.
+// Element (k, lane) lies at x + k * by_k + lane * by_lane.
+void interleave(const u8* x, i64 k, i64 by_k, i64 lanes, i64 by_lane, i64 width, u8* to) {
+    for (i64 first = 0; first < k; first += GROUP, to += width * GROUP) {
+        const u8* from = x + first * by_k;
+        if (k - first >= GROUP && by_lane == 1) {
+            const u8 *b = from + by_k, *c = b + by_k, *d = c + by_k;
+            for (i64 i = 0; i < lanes; ++i) {
+                const u32 four = u32(from[i]) | u32(b[i]) << 8 | u32(c[i]) << 16 | u32(d[i]) << 24;
+                __builtin_memcpy(to + i * GROUP, &four, GROUP);
+            }
+        } else if (k - first >= GROUP && by_k == 1) {
+            for (i64 i = 0; i < lanes; ++i) __builtin_memcpy(to + i * GROUP, from + i * by_lane, GROUP);
+        } else {
+            for (i64 i = 0; i < lanes; ++i) {
+                for (i64 j = 0; j < GROUP; ++j) {
+                    to[i * GROUP + j] = first + j < k ? from[j * by_k + i * by_lane] : u8(0);
+                }
+            }
+        }
+        for (i64 i = lanes * GROUP; i < width * GROUP; ++i) to[i] = 0;
     }
 }
 
-void pack_rows(const MatmulArgs& args, const u8* a, u8* rows) {
-    const i64 row = groups(args) * GROUP;
-    for (i64 i = 0; i < args.n; ++i) {
-        for (i64 k = 0; k < args.k; ++k) rows[i * row + k] = a[i * args.an + k * args.ak];
-        for (i64 k = args.k; k < row; ++k) rows[i * row + k] = 0;
+// Scratch: sums, the packed b (one block), the packed a, offsets.
+struct Scratch {
+    i32* sums;
+    u8 *weights, *rows;
+    i32* offsets;
+
+    Scratch(const MatmulArgs& args, char* base) {
+        const i64 k4 = groups(args);
+        sums = reinterpret_cast<i32*>(base);
+        weights = reinterpret_cast<u8*>(sums + STRIP_ROWS * OUTPUTS);
+        rows = weights + k4 * OUTPUTS * GROUP;
+        offsets = reinterpret_cast<i32*>(rows + k4 * args.n * GROUP);
+        for (i64 k = 0; k < k4; ++k) offsets[k] = i32(k * args.n * GROUP);
     }
-}
+};
 
 template <class Y>
 void tiled(const MatmulArgs& args, const Scratch& s, const u8* a, const u8* b, Y* y) {
-    const i64 k4 = groups(args), row = k4 * GROUP;
-    pack_rows(args, a, s.rows);
+    interleave(a, args.k, args.ak, args.n, args.an, args.n, s.rows);
     for (i64 first = 0; first < args.m; first += OUTPUTS) {
         const i64 width = least(OUTPUTS, args.m - first);
-        pack_block(args, b, first, s.weights);
+        interleave(b + first * args.bm, args.k, args.bk, width, args.bm, OUTPUTS, s.weights);
+        const i8* weights = reinterpret_cast<const i8*>(s.weights);
         for (i64 i = 0; i < args.n; i += STRIP_ROWS) {
             const i64 count = least(STRIP_ROWS, args.n - i);
-            tiles(count, s.rows + i * row, row, s.offsets, k4, s.weights, s.sums);
+            tiles(count, s.rows + i * GROUP, GROUP, s.offsets, groups(args), weights, s.sums);
             for (i64 r = 0; r < count; ++r) {
                 Y* out = y + (i + r) * args.yn + first * args.ym;
-                for (i64 o = 0; o < width; ++o) out[o * args.ym] = Y(s.sums[r * OUTPUTS + o]);
+                const i32* sums = s.sums + r * OUTPUTS;
+                if (args.ym == 1) {
+                    for (i64 o = 0; o < width; ++o) out[o] = Y(sums[o]);
+                } else {
+                    for (i64 o = 0; o < width; ++o) out[o * args.ym] = Y(sums[o]);
+                }
             }
         }
     }
@@ -86,7 +93,7 @@ void run(const MatmulArgs& args, Spaces spaces, i64 part, i64 parts) {
         for (i64 i = 0; i < n; ++i) {
             const X *one = a + at_a + i * step[0], *other = b + at_b + i * step[1];
             if constexpr (sizeof(X) == 1) {
-                tiled(args, scratch(args, spaces), one, other, y + at_y + i * step[2]);
+                tiled(args, Scratch(args, spaces[SCRATCH]), one, other, y + at_y + i * step[2]);
             } else {
                 plain(args, one, other, y + at_y + i * step[2]);
             }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -16,8 +15,8 @@ from neurodeploy.errors import Finding, LimitExceededError, UsageError
 from neurodeploy.images import check_images, slices
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.verify import types
+from neurodeploy.progress import Progress
 
-Progress = Callable[[int, int], None]
 SAMPLES = 8  # a thread between two reports of progress, which is also how long Ctrl-C may wait
 
 
