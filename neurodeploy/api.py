@@ -8,18 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurodeploy.backends.choice import chosen_backend
-from neurodeploy.backends.result import Probes, RunResult, select_probes
+from neurodeploy.backends.dispatch import chosen_backend, require_known, run_on, unknown_backend
+from neurodeploy.backends.result import Probes, RunResult, slice_size
 from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, Finding, UnsupportedModelError, UsageError
 from neurodeploy.evaluation import (
     ActivityMeter,
@@ -29,38 +27,30 @@ from neurodeploy.evaluation import (
     Operations,
     accuracy,
     check_labels,
-    compare_runs,
+    compare_on,
     count_operations,
     evaluate_logits,
-    joined,
     measured_values,
 )
-from neurodeploy.images import check_calibration, check_images, example_shape, slices
+from neurodeploy.images import Images, check_calibration, check_images, example_shape, slices
 from neurodeploy.ir import artefact
 from neurodeploy.ir.graph import EVENTS, Graph
-from neurodeploy.ir.mapped import MappedGraph
+from neurodeploy.ir.mapped import AttentionOrder, MappedGraph
 from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import INT32
+from neurodeploy.progress import Progress, share
 from neurodeploy.quantize import QuantizeOptions, quantize
 from neurodeploy.quantize.options import WeightBits
 from neurodeploy.report import describe
 from neurodeploy.targets import load_target
+from neurodeploy.versions import compiler_versions
 
-if TYPE_CHECKING:
-    from neurodeploy.mapping import AttentionOrder
-
-Progress = Callable[[int, int], None]
 Stages = Callable[[str], None]
 FilePath = str | PathLike[str]
 
-BACKENDS = ("reference", "mapped", "native", "onnx", "lava")
 COMPARED = ("reference", "onnx", "lava")
-SLICE = 64  # samples that are compared at a time
-MEMORY = 1 << 29  # bytes that the probes of one backend may take in a slice
-PROBE_BYTES = 5  # a spike (uint8) and a membrane (int32)
 RATE_SAMPLES = 256  # samples over which firing rates are taken
-VERSIONS = ("neurodeploy", "numpy", "onnx", "torch", "spikingjelly")
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ class CompiledModel:
         Raises UsageError for bad images, probes or an unknown backend, EnvironmentMissingError where something has to
         be installed, LimitExceededError where a time limit is exceeded.
         """
-        return _runner(chosen_backend(backend))(self, images, probes, options)
+        return run_on(chosen_backend(backend), self.graph, self._lowered, images, probes, options)
 
     def lower(self, attention: AttentionOrder = "auto") -> MappedGraph:
         """The network as populations and crossbars. Raises UnsupportedModelError, DoesNotFitError."""
@@ -129,6 +119,9 @@ class CompiledModel:
     @cached_property
     def _mapped(self) -> MappedGraph:
         return self.lower()
+
+    def _lowered(self, attention: AttentionOrder) -> MappedGraph:
+        return self._mapped if attention == "auto" else self.lower(attention)
 
     def export_lava(self, folder: FilePath, overwrite: bool = False) -> Path:
         """Write a folder that runs with lava-nc and NumPy alone; whole or not at all. Raises UsageError."""
@@ -198,7 +191,7 @@ def compile(  # noqa: PLR0913  (the public call: each argument by its name)
     traced = _frontend().trace(model, example_input, name, steps)
     say("quantize and prove")
     graph = quantize(traced, images, options)
-    facts = {"target": chip.name, "versions": json.dumps(_versions()), "calibration_images": str(len(images))}
+    facts = {"target": chip.name, "versions": json.dumps(compiler_versions()), "calibration_images": str(len(images))}
     return CompiledModel(replace(graph, metadata={**graph.metadata, **facts}))
 
 
@@ -236,21 +229,17 @@ def compare(
     """
     graph, chosen = deployed.graph, tuple(dict.fromkeys(backends))
     if len(chosen) < 2:
-        raise _unknown_backend("at least two backends", ", ".join(backends) or "none")
-    runners = {name: _runner(name) for name in chosen}
+        raise unknown_backend("at least two backends", ", ".join(backends) or "none")
+    for name in chosen:
+        require_known(name)
     checked = check_images(images, deployed.input_shape)
     order = {node.name: str(node.source) for node in graph.of("lif")}
-    parts: list[Comparison] = []
-    for part, chunk in slices(checked, slice_size(graph, probes)):
-        runs = []
-        for place, (name, run) in enumerate(runners.items()):
-            begun = part.start * len(chosen) + place * len(chunk)
-            tick = _share(progress, begun, len(chunk), len(checked) * len(chosen))
-            runs.append(run(deployed, chunk, probes, {"progress": tick, **(options or {}).get(name, {})}))
-        parts.append(compare_runs(runs, order, graph.output, part.start))
-        if not parts[-1].equal:
-            break
-    return joined(parts)
+
+    def on(name: str, chunk: Images, tick: Progress | None) -> RunResult:
+        return deployed.run(chunk, name, probes, **{"progress": tick, **(options or {}).get(name, {})})
+
+    runners = [partial(on, name) for name in chosen]
+    return compare_on(runners, slices(checked, slice_size(graph, probes)), len(checked), order, graph.output, progress)
 
 
 def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
@@ -286,16 +275,16 @@ def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
         if progress:
             progress(part.stop, total)
     if len(watched) < count:
-        tick = _share(progress, len(watched), count - len(watched), total)
+        tick = share(progress, len(watched), count - len(watched), total)
         parts.append(deployed.run(checked[len(watched) :], backend, progress=tick, **options))
     logits = np.concatenate([part.logits for part in parts])
     real, steps = None, deployed.graph.steps if "time_loop" in deployed.graph.metadata else None
     if float_model is not None:
-        tick = _share(progress, count, count, total)
+        tick = share(progress, count, count, total)
         real = _frontend().run_float(float_model, checked, progress=tick, steps=steps)
     metrics = evaluate_logits(backend, logits, truth, real)
     if float_batch is not None:
-        tick = _share(progress, 2 * count, count, total)
+        tick = share(progress, 2 * count, count, total)
         mixed = _frontend().run_float(float_model, checked, float_batch, tick, as_written=True, steps=steps)
         metrics = replace(metrics, float_batch=float_batch, float_batch_accuracy=accuracy(mixed, truth))
     seconds = sum(part.seconds for part in parts)
@@ -312,68 +301,6 @@ def _check_choices(rate_samples: int, float_batch: int | None, float_model: Any)
         raise UsageError(Finding("ND-C025", "float_batch", need, have, mend))
 
 
-def _share(progress: Progress | None, begun: int, share: int, total: int) -> Progress | None:
-    """Progress of a part, whatever it counts, as progress of the whole: from `begun` on, `share` of `total`."""
-    if progress is None:
-        return None
-    return lambda done, of: progress(begun + done * share // of, total)
-
-
-def slice_size(graph: Graph, probes: Probes) -> int:
-    """Samples whose probes fit MEMORY, at most SLICE."""
-    names = select_probes(probes, [node.name for node in graph.of("lif")])
-    sample = PROBE_BYTES * graph.steps * sum(types(graph)[name].size for name in names)
-    return max(1, min(SLICE, MEMORY // max(sample, 1)))
-
-
-Runner = Callable[[CompiledModel, object, Probes, dict[str, Any]], RunResult]
-
-
-def _runner(backend: str) -> Runner:
-    if backend not in _RUNNERS:
-        raise _unknown_backend(f"one of {', '.join(BACKENDS)}", repr(backend))
-    return _RUNNERS[backend]
-
-
-def _on_graph(backend: str) -> Runner:
-    """A backend that takes the quantized graph."""
-
-    def run(model: CompiledModel, images: object, probes: Probes, options: dict[str, Any]) -> RunResult:
-        module = import_module(f"neurodeploy.backends.{backend}")
-        result: RunResult = module.run(model.graph, images, probes, **options)
-        return result
-
-    return run
-
-
-def _on_lava(model: CompiledModel, images: object, probes: Probes, options: dict[str, Any]) -> RunResult:
-    from neurodeploy.backends.lava import backend
-
-    checked: NDArray[np.float32] = check_images(images, model.input_shape)
-    attention = options.pop("attention", "auto")
-    mapped = model._mapped if attention == "auto" else model.lower(attention)
-    return backend.run(mapped, checked, probes, **options)
-
-
-def _on_mapped(model: CompiledModel, images: object, probes: Probes, options: dict[str, Any]) -> RunResult:
-    from neurodeploy.backends.reference import run_mapped
-
-    return run_mapped(model._mapped, images, probes, **options)
-
-
-_RUNNERS: dict[str, Runner] = {
-    "reference": _on_graph("reference"),
-    "mapped": _on_mapped,
-    "native": _on_graph("native"),
-    "onnx": _on_graph("onnx"),
-    "lava": _on_lava,
-}
-
-
-def _unknown_backend(need: str, have: str) -> UsageError:
-    return UsageError(Finding("ND-C001", "backend", need, have, "neurodeploy doctor lists what works here"))
-
-
 def _frontend() -> Any:
     """The module neurodeploy.frontend. Raises EnvironmentMissingError without torch."""
     try:
@@ -383,16 +310,3 @@ def _frontend() -> Any:
             raise
         finding = Finding("ND-C002", "", "torch, to read a model", str(error), "pip install 'neurodeploy[torch]'")
         raise EnvironmentMissingError(finding) from error
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what had a part in the compilation; what is not installed is left out."""
-    return {package: found for package in VERSIONS if (found := installed(package))}
-
-
-def installed(package: str) -> str:
-    """The version of an installed package, "" for none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import Finding, LimitExceededError, UsageError
+from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.verify import types
 
 PROBE_BYTES = 5  # a spike (uint8) and a membrane (int32)
+SLICE = 64  # samples that are probed or compared at a time
+MEMORY = 1 << 29  # bytes that the probes of one backend may take in a slice
 Probes = Literal["all", "none"] | Sequence[str]
 
 
@@ -49,6 +53,13 @@ def require_room(neurons: int, steps: int, samples: int) -> None:
     if need > have:
         room, wanted = f"spikes and membranes below {have:,} bytes, the memory of this machine", f"{need:,} bytes"
         raise LimitExceededError(Finding("ND-B007", "probes", room, wanted, "probe fewer layers or fewer samples"))
+
+
+def slice_size(graph: Graph, probes: Probes) -> int:
+    """Samples whose probes fit MEMORY, at most SLICE. Raises UsageError for probes that match nothing."""
+    names = select_probes(probes, [node.name for node in graph.of("lif")])
+    sample = PROBE_BYTES * graph.steps * sum(types(graph)[name].size for name in names)
+    return max(1, min(SLICE, MEMORY // max(sample, 1)))
 
 
 def select_probes(probes: Probes, names: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
+from neurodeploy.versions import installed
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 PACKAGES = (
@@ -51,8 +52,6 @@ def _python() -> Check:
 
 def _package(name: str, needed_for: str, mend: str) -> Check:
     """Import a package: that it is installed does not say that it works."""
-    from neurodeploy.api import installed
-
     found = installed(name)
     if not found:
         return Check(name, MISSING, "", needed_for, mend)

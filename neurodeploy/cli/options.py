@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
+from neurodeploy.backends import dispatch
 from neurodeploy.cli.output import Output
 from neurodeploy.errors import Finding, UsageError
 
 Function = Callable[..., Any]
 MOST_CLIPPED = 0.01  # share of pixels beyond the calibrated range that is worth a note
 EVENT_AXES = 4  # of one sample, [T, C, H, W]
-BACKENDS = ("auto", "reference", "mapped", "native", "onnx", "lava")
+BACKENDS = ("auto", *dispatch.BACKENDS)
 
 artefact = click.argument("artefact", type=click.Path(path_type=Path), metavar="ARTEFACT")
 images = click.option(
@@ -61,11 +62,9 @@ def command(name: str, summary: str = "", group: click.Group | None = None) -> C
 
 def chosen_backend(output: Output, name: str) -> str:
     """--backend as the library names it; what takes the place of a missing native backend is told."""
-    from neurodeploy.backends import choice
-
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        chosen = choice.chosen_backend(name)
+        chosen = dispatch.chosen_backend(name)
     for warning in said:
         output.note(f"note: {warning.message}")
     return chosen

@@ -3,7 +3,7 @@
 Not called `evaluate`: a subpackage of that name would hide the public function `neurodeploy.evaluate`.
 """
 
-from neurodeploy.evaluation.compare import Comparison, Divergence, Run, compare_runs, joined
+from neurodeploy.evaluation.compare import Comparison, Divergence, Run, compare_on, compare_runs, joined
 from neurodeploy.evaluation.metrics import Evaluation, FiringRates, accuracy, check_labels, evaluate_logits
 from neurodeploy.evaluation.operations import ActivityMeter, Operations, count_operations, measured_values
 
@@ -17,6 +17,7 @@ __all__ = [
     "Run",
     "accuracy",
     "check_labels",
+    "compare_on",
     "compare_runs",
     "count_operations",
     "evaluate_logits",

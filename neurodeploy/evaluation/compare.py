@@ -7,7 +7,7 @@ spikes before membranes, at the lowest neuron index (C order). The logits of a s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import BackendsDifferError, Finding
+from neurodeploy.images import Images
+from neurodeploy.progress import Progress, share
 
 
 class Run(Protocol):
@@ -95,6 +97,33 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """The comparison as plain data."""
         return {"equal": self.equal, **asdict(self)}
+
+
+Runner = Callable[[Images, Progress | None], Run]
+
+
+def compare_on(
+    runners: Sequence[Runner],
+    parts: Iterable[tuple[slice, Images]],
+    samples: int,
+    order: Mapping[str, str],
+    output: str,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run the slices of the images on every backend, and compare each; nothing runs after a slice that differs.
+
+    parts: slices of the `samples`, with their images.  order, output: as of `compare_runs`.
+    progress(done, total) counts samples times backends.  Raises what the runners raise, and as `compare_runs` does.
+    """
+    found: list[Comparison] = []
+    for part, images in parts:
+        begun = [part.start * len(runners) + place * len(images) for place in range(len(runners))]
+        ticks = [share(progress, start, len(images), samples * len(runners)) for start in begun]
+        runs = [run(images, tick) for run, tick in zip(runners, ticks, strict=True)]
+        found.append(compare_runs(runs, order, output, part.start))
+        if not found[-1].equal:
+            break
+    return joined(found)
 
 
 def compare_runs(runs: Sequence[Run], order: Mapping[str, str], output: str, start: int = 0) -> Comparison:

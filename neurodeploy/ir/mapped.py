@@ -22,6 +22,7 @@ from neurodeploy.ir.types import Interval
 PopulationKind = Literal["source", "lif", "sum", "relu", "product"]
 View = tuple[Literal["reshape", "permute", "slice"], tuple[int, ...]]  # a slice: (axis, start, stop)
 Views = tuple[View, ...]
+AttentionOrder = Literal["auto", "qk", "kv"]  # the one with fewer products, (q k^T) v, or q (k^T v)
 
 
 def _sliced(array: NDArray[Any], dims: tuple[int, ...]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """From the quantized graph to populations and crossbars: only what the chip has."""
 
 from neurodeploy.mapping.lower import lower
-from neurodeploy.mapping.reassociate import AttentionOrder, reassociate
+from neurodeploy.mapping.reassociate import reassociate
 
-__all__ = ["AttentionOrder", "lower", "reassociate"]
+__all__ = ["lower", "reassociate"]

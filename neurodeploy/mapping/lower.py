@@ -13,7 +13,16 @@ import numpy as np
 
 from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
 from neurodeploy.ir.graph import EVENTS, Graph, Node
-from neurodeploy.ir.mapped import ConvWeights, Encoding, MappedGraph, Population, SparseWeights, View, Views
+from neurodeploy.ir.mapped import (
+    AttentionOrder,
+    ConvWeights,
+    Encoding,
+    MappedGraph,
+    Population,
+    SparseWeights,
+    View,
+    Views,
+)
 from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.passes import remove_dead, run_passes
 from neurodeploy.ir.proof import prove, require_proof
@@ -21,7 +30,7 @@ from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, positions, reshaped, sparse
 from neurodeploy.mapping.pool import any_of_window, largest_of_window
-from neurodeploy.mapping.reassociate import AttentionOrder, reassociate
+from neurodeploy.mapping.reassociate import reassociate
 from neurodeploy.numerics import INT32, LOIHI_LAVA, PROFILES
 
 Lower = Callable[["Lowering", Node], "Signal | Drive"]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import Literal
 
 from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.mapped import AttentionOrder
 from neurodeploy.ir.passes import Pass
 from neurodeploy.ir.verify import types
-
-AttentionOrder = Literal["auto", "qk", "kv"]
 
 
 def reassociate(order: AttentionOrder) -> Pass:

@@ -12,6 +12,7 @@ import pytest
 import neurodeploy as nd
 import neurodeploy.backends.onnx
 from neurodeploy import api
+from neurodeploy.backends import result
 from neurodeploy.backends.reference import run
 from neurodeploy.backends.result import RunResult
 from neurodeploy.errors import EnvironmentMissingError, InvalidFileError, UsageError
@@ -60,7 +61,7 @@ def test_run_is_the_backends_run(model: nd.CompiledModel, images: Any, backend: 
 def test_compare_in_slices_counts_every_sample(
     model: nd.CompiledModel, images: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "SLICE", 4)
+    monkeypatch.setattr(result, "SLICE", 4)
     seen: list[tuple[int, int]] = []
     found = nd.compare(model, images, ("reference", "onnx"), progress=lambda *at: seen.append(at))
     assert found.equal
@@ -84,7 +85,7 @@ def test_divergence_in_a_later_slice_has_the_samples_own_number(
         return replace(result, membrane=membrane)
 
     monkeypatch.setattr(neurodeploy.backends.onnx, "run", broken)
-    monkeypatch.setattr(api, "SLICE", 4)
+    monkeypatch.setattr(result, "SLICE", 4)
     found = nd.compare(model, images, ("reference", "onnx")).divergence
     assert found is not None
     assert (found.sample, found.step, found.layer, found.quantity) == (5, 2, model.layers[-1], "membrane")
@@ -93,12 +94,12 @@ def test_divergence_in_a_later_slice_has_the_samples_own_number(
 
 def test_slices_shrink_so_that_probes_fit_the_memory(model: nd.CompiledModel, monkeypatch: pytest.MonkeyPatch) -> None:
     neurons = model.describe(mapped=False)["neurons"]
-    sample = neurons * model.graph.steps * api.PROBE_BYTES
-    monkeypatch.setattr(api, "MEMORY", 3 * sample)
-    assert api.slice_size(model.graph, "all") == 3
-    assert api.slice_size(model.graph, "none") == api.SLICE
-    monkeypatch.setattr(api, "MEMORY", 1)
-    assert api.slice_size(model.graph, "all") == 1
+    sample = neurons * model.graph.steps * result.PROBE_BYTES
+    monkeypatch.setattr(result, "MEMORY", 3 * sample)
+    assert result.slice_size(model.graph, "all") == 3
+    assert result.slice_size(model.graph, "none") == result.SLICE
+    monkeypatch.setattr(result, "MEMORY", 1)
+    assert result.slice_size(model.graph, "all") == 1
 
 
 @pytest.mark.parametrize("rate_samples", [0, 3, 99])

@@ -16,6 +16,7 @@ from neurodeploy.backends.result import Probes, RunResult, select_probes
 from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
 from neurodeploy.images import check_images
 from neurodeploy.ir.mapped import MappedGraph
+from neurodeploy.progress import Progress
 
 NAME = "lava"
 Runtime = Literal["inprocess", "multiprocess"]
@@ -30,7 +31,7 @@ def run(
     runtime: Runtime = "inprocess",
     conv: Conv = "auto",
     timeout: float | None = None,
-    progress: worker.Progress | None = None,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Run images through Lava; samples stream back to back.
 

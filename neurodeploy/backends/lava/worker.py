@@ -8,15 +8,15 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from neurodeploy.backends.lava.environment import MEND, clean_environ
 from neurodeploy.backends.lava.runtime import guard, main
 from neurodeploy.errors import EnvironmentMissingError, Finding, LimitExceededError, NeurodeployError, UsageError
+from neurodeploy.progress import Progress
 
-Progress = Callable[[int, int], None]
 PROGRESS = re.compile(rb"progress (\d+)/(\d+)\n")
 POLL_SECONDS = 0.25
 FEWER = "run fewer images or probe fewer layers at a time"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from importlib import import_module
@@ -20,8 +19,8 @@ from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.artefact import IMAGES, LOGITS, membrane_name, serialise, value_names
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.verify import types
+from neurodeploy.progress import Progress
 
-Progress = Callable[[int, int], None]
 Steps = NDArray[Any]
 
 MEMORY = 1 << 28  # bytes that the values of one slice may take together with their copies

@@ -14,8 +14,8 @@ from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Int64, Profile, lif_step
+from neurodeploy.progress import Progress
 
-Progress = Callable[[int, int], None]
 Watch = Callable[[str, Int64], None]
 LARGEST_BATCH = 16
 MEMORY = 1 << 30  # bytes that the values of one slice may take

@@ -7,7 +7,6 @@ does not matter, and a wrong delay or reset shows as a difference from the quant
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,7 @@ from neurodeploy.images import Images, check_images
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, apply_views
 from neurodeploy.numerics import PROFILES, Int64, lif_step
-
-Progress = Callable[[int, int], None]
+from neurodeploy.progress import Progress
 
 
 def run_mapped(

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurodeploy.backends import choice, native, reference
+from neurodeploy.backends import dispatch, native, reference
 from neurodeploy.backends.native import backend
 from neurodeploy.backends.native.engine import PATH_VARIABLE
 from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, LimitExceededError, UsageError
@@ -131,12 +131,12 @@ def test_missing_extension_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(EnvironmentMissingError, match=r"(?s)ND-B020.*C\+\+ compiler"):
         native.run(small(), np.zeros((1, 1, 2, 2), np.float32))
     with pytest.warns(RuntimeWarning, match="not built here; the backend onnx"):
-        assert choice.chosen_backend("auto") == "onnx"
+        assert dispatch.chosen_backend("auto") == "onnx"
 
 
 def test_auto_is_native() -> None:
-    assert choice.chosen_backend("auto") == "native"
-    assert choice.chosen_backend("onnx") == "onnx"
+    assert dispatch.chosen_backend("auto") == "native"
+    assert dispatch.chosen_backend("onnx") == "onnx"
 
 
 def test_out_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
