@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,15 @@ class Builder:
     codes: dict[str, Quantity] = field(default_factory=dict)  # of the currents that convolutions read
     reaches: dict[str, Span] = field(default_factory=dict)  # least and largest float value a channel, of the same
     output_scale: float = 1.0
+
+    def trial(self, shares: Mapping[str, Share]) -> Builder:
+        """A builder that starts from what is known here and writes nothing into it.
+
+        Shared on purpose: the traced graph, options, calibration and streams, which no handler writes, and `reaches`,
+        which are of the float network, whatever the unit, and are measured once.
+        """
+        types, values, codes = dict(self.types), dict(self.values), dict(self.codes)
+        return replace(self, nodes=[], choices=[], shares=dict(shares), types=types, values=values, codes=codes)
 
     def emit(
         self,

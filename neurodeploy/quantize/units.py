@@ -6,7 +6,6 @@ A trial quantizes the whole stream with a candidate, by the very handlers that q
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +39,11 @@ def choose_unit(build: Builder, stream: Stream, handle: Handle) -> dict[str, Sha
     Raises DoesNotFitError with every bound that fails.
     """
     search = _Search(build, stream, handle)
-    grid = search.grid()
-    limit = _largest(grid, lambda k: not search.failed(k))
-    errors = {k: search.error(k) for k in grid}
-    bearable = max(WORST_ERROR, 2 * min(errors.values()))
-    best = next((k for k in sorted(grid, key=lambda k: (errors[k], k)) if k <= limit and not search.failed(k)), 0)
-    if not best or errors[best] > bearable:
-        coarsest = next(k for k in grid if errors[k] <= bearable)
-        raise DoesNotFitError(_finding(bound, build) for bound in search.failed(coarsest))
+    best = search.best()
+    if failed := search.failed(best):
+        raise DoesNotFitError(_finding(bound, build) for bound in failed)
     shares = search.shares(best)
-    facts = {"unit": search.unit(best), "weight_error": errors[best], "layers": list(shares)}
+    facts = {"unit": search.unit(best), "weight_error": search.error(best), "layers": list(shares)}
     build.report(stream.nodes[0], kind="stream", **facts)
     return shares
 
@@ -64,7 +58,7 @@ class _Search:
         self.finest = float(np.quantile(tops, SMALL)) / FINEST if tops.size else 1.0
         self.rows = max(tops.size, 1)
         self.base = self._base()
-        self.bounds: dict[int, list[Bound]] = {}
+        self.trials: dict[int, list[Bound] | None] = {}
         self.errors: dict[tuple[str, float], float] = {}
 
     def _judges_of(self, conv: Node) -> Judges:
@@ -103,36 +97,64 @@ class _Search:
                 self.errors[name, unit] = self.judges[name].error(unit)
         return min((self.errors[name, unit], n) for unit, n in units)
 
+    def best(self) -> int:
+        """The candidate of least error that holds; where that one is beyond bearing, the coarsest that is not.
+
+        Where every candidate is refused, that of least error: the walk then tells what is refused, node by node.
+        """
+        grid = self.grid()
+        by_error = sorted(grid, key=lambda k: (self.error(k), k))
+        limit = self._finest_that_fits(grid)
+        best = next((k for k in by_error if k <= limit and self._fits(k)), None)
+        if best is not None and self.error(best) <= WORST_ERROR:
+            return best
+        least = next((k for k in by_error if not self.refused(k)), by_error[0])
+        bearable = max(WORST_ERROR, 2 * self.error(least))
+        if best is not None and self.error(best) <= bearable:
+            return best
+        return next((k for k in grid if self.error(k) <= bearable and not self.refused(k)), least)
+
+    def _finest_that_fits(self, grid: list[int]) -> int:
+        """By bisection among the candidates that no handler refuses; 0 where none of them fits."""
+        known, low, high = list(grid), -1, len(grid)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.refused(known[middle]):
+                del known[middle]
+                high -= 1
+            elif self._fits(known[middle]):
+                low = middle
+            else:
+                high = middle
+        return known[low] if low >= 0 else 0
+
+    def refused(self, k: int) -> bool:
+        """Whether a handler refuses a candidate: a joining spike is a whole number of units at one, not at the next."""
+        return self._trial(k) is None
+
     def failed(self, k: int) -> list[Bound]:
-        """The bounds of the stream that fail; none where a node is refused anyway, which the walk tells."""
-        if k not in self.bounds:
-            self.bounds[k] = [bound for bound in self._trial(self.shares(k)) if not bound.holds]
-        return self.bounds[k]
+        """The bounds of the stream that fail; none where a node is refused, which the walk tells."""
+        return [bound for bound in self._trial(k) or () if not bound.holds]
 
-    def _trial(self, shares: dict[str, Share]) -> Iterator[Bound]:
-        build, known = self.build, dict(self.build.types)
-        trial = replace(build, nodes=[], types=known, values=dict(build.values), codes={}, choices=[], shares=shares)
-        try:
-            for node in (*self.stream.nodes, *self.stream.ends):
-                self.handle(trial, node)
-            for conv in self.stream.coding:
-                axon_of(trial, conv)
-        except Refused:
-            return
+    def _fits(self, k: int) -> bool:
+        return not (self.refused(k) or self.failed(k))
+
+    def _trial(self, k: int) -> list[Bound] | None:
+        """The bounds of the stream with a candidate; None where a node is refused."""
+        if k not in self.trials:
+            try:
+                self.trials[k] = list(self._walked(self.build.trial(self.shares(k))))
+            except Refused:
+                self.trials[k] = None
+        return self.trials[k]
+
+    def _walked(self, trial: Builder) -> Iterator[Bound]:
+        for node in (*self.stream.nodes, *self.stream.ends):
+            self.handle(trial, node)
+        for conv in self.stream.coding:
+            axon_of(trial, conv)
         for node in trial.nodes:
-            yield from node_bounds(node, known, build.traced.steps, build.options.profile)
-
-
-def _largest(grid: list[int], fits: Callable[[int], bool]) -> int:
-    """The finest candidate that fits, by bisection; 0 where none does."""
-    low, high = -1, len(grid)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(grid[middle]):
-            low = middle
-        else:
-            high = middle
-    return grid[low] if low >= 0 else 0
+            yield from node_bounds(node, trial.types, trial.traced.steps, trial.options.profile)
 
 
 def _finding(bound: Bound, build: Builder) -> Finding:

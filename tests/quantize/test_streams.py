@@ -102,6 +102,25 @@ def test_spikes_join_with_a_whole_weight() -> None:
     assert (weights == round(1 / unit)).all() and unit * weights.flat[0] == pytest.approx(1.0, rel=1e-12)
 
 
+@pytest.mark.parametrize("profile", BOTH, ids=lambda p: p.name)
+@pytest.mark.parametrize("parts", [4, 9, 49])
+def test_spikes_and_a_part_of_spikes_join_one_current(parts: int, profile: Profile) -> None:
+    """What is a whole number of units at one candidate is none at the next, which is then no candidate."""
+    s = Sketch(5)
+    s.op("input", "images", shape=(1, 4, 4))
+    whole, part, x = (s.lif(name, s.conv(name, "images", (8, 1, 3, 3), padding=1)) for name in "abc")
+    x = s.op("add", "first", s.conv("d", x, (8, 8, 1, 1)), whole)
+    x = s.op("add", "second", x, s.op("scale", "part", part, factor=1 / parts))
+    x = s.op("reduce_mean", "gap", s.lif("out", x), axes=(1, 2), keepdims=0)
+    s.op("conv", "head", x, tensors={"weight": s.rng.normal(0, 1, (3, 8))}, stride=(), padding=(), groups=1)
+    graph = quantize(s.finish("parts", 4, "head"), pictures(4, size=4), QuantizeOptions(profile=profile))
+    ((choice,), images) = streams(graph), pictures(3, size=4, seed=11)
+    worth = 1 / choice["unit"] / parts
+    assert worth == pytest.approx(round(worth), rel=1e-9) and choice["weight_error"] < 0.02
+    assert all(bound.holds for bound in prove(graph))
+    assert (reference.run(graph, images).logits == onnx.run(graph, images).logits).all()
+
+
 def test_readers_of_different_thresholds() -> None:
     s = Sketch(5)
     s.op("input", "images", shape=(1, 4, 4))
