@@ -1,4 +1,4 @@
-"""Convolutions that read a current: its 8-bit code, made by neurons as a converter makes it, bit by bit.
+"""Convolutions that read a current: its 8-bit code, which neurons find by successive approximation, bit by bit.
 
     r = current + offset;  for bit 7 .. 0:  fires where r >= 2^bit s;  r = r - 2^bit s where it fired
 
@@ -10,12 +10,13 @@ images, and a quarter more.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from neurodeploy.ir.graph import Node, tensor
 from neurodeploy.numerics import Int64
-from neurodeploy.quantize.builder import Builder, Quantity
+from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.floats import reaches
 from neurodeploy.quantize.joins import doublings, weighted
 from neurodeploy.quantize.scales import bias_grid, decay_to_dv
@@ -28,7 +29,8 @@ IMAGES = 4  # calibration images that the reach is measured on
 def axon_of(build: Builder, conv: Node) -> Quantity:
     """What a convolution reads: spikes and counts as they are, a current as its code.
 
-    That is integers 0..255, and the bias that the offsets leave.
+    That is integers 0..255, and the bias that the offsets leave. Raises Refused where a current's bias is not one a
+    channel, as behind a permute: the convolution could not take it into its own.
     """
     name = conv.inputs[0]
     if name not in build.streams:
@@ -40,6 +42,9 @@ def axon_of(build: Builder, conv: Node) -> Quantity:
 
 def _code(build: Builder, current: Node) -> Quantity:
     x = build.values[current.name]
+    if x.bias is not None and prod(x.bias.shape[1:]) > 1:
+        need, have = "a current whose bias is one a channel", "a bias that differs along the map"
+        raise Refused("ND-Q026", need, have, "put a spiking neuron in front of it")
     step, offset = _span(build, current.name, x)
     name, total = x.name, ""
     for bit in reversed(range(BITS)):

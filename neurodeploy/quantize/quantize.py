@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
 
@@ -18,6 +18,7 @@ from neurodeploy.ir.proof import require_proof
 from neurodeploy.ir.types import BINARY, ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
+from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.counts import embed_counts
 from neurodeploy.quantize.currents import TOO_TIGHT, input_gain, quantize_conv
 from neurodeploy.quantize.fold import fold_batchnorm
@@ -113,11 +114,21 @@ def _settled(build: Builder, stream: Stream, findings: list[Finding]) -> bool:
     """Choose the unit of a stream if all that flows into it is known; False where it has to wait."""
     if any(name not in build.values for name in stream.sources):
         return False
+    refused = [finding for conv in stream.convs for finding in _unreadable(build, conv)]
+    findings.extend(refused)
     try:
-        build.shares |= choose_unit(build, stream, _quantize)
+        build.shares |= {} if refused else choose_unit(build, stream, _quantize)
     except DoesNotFitError as error:
         findings.extend(error.findings)
     return True
+
+
+def _unreadable(build: Builder, conv: Node) -> Iterator[Finding]:
+    """Why a convolution cannot read its current; it has to, before a unit can be chosen for what it makes of that."""
+    try:
+        axon_of(build, conv)
+    except Refused as refusal:
+        yield refusal.finding(conv)
 
 
 def _handled(build: Builder, node: Node, findings: list[Finding]) -> bool:

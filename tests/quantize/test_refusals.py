@@ -48,6 +48,20 @@ def a_bias_along_the_map_is_pooled(s: Sketch) -> str:
     return s.lif("b", s.op("permute", "back", pooled, axes=(1, 0, 2)))
 
 
+def tokens_are_mixed(s: Sketch) -> str:
+    """A convolution over the tokens of a current: its bias is not one a channel of what it reads."""
+    current = s.op("reshape", "tokens", s.conv("b", branch(s, "a"), (4, 4, 1, 1)), shape=(4, 16))
+    mixed = s.conv("mix", s.op("permute", "turned", current, axes=(1, 0)), (16, 16, 1))
+    return s.op("reshape", "map", s.lif("c", mixed), shape=(4, 4, 4))
+
+
+def channels_are_merged(s: Sketch) -> str:
+    current = s.op("reshape", "merged", s.conv("b", branch(s, "a"), (4, 4, 1, 1)), shape=(2, 8, 4))
+    other = s.op("reshape", "wide", s.conv("other", "a_lif", (4, 4, 1, 1)), shape=(2, 8, 4))
+    spikes = s.lif("c", s.op("add", "both", s.conv("mix", current, (2, 2, 1, 1)), other))
+    return s.op("reshape", "map", spikes, shape=(4, 4, 4))
+
+
 def unequal_scales(s: Sketch) -> str:
     return s.op("add", "both", branch(s, "a"), s.op("scale", "half", branch(s, "b"), factor=0.5))
 
@@ -72,6 +86,8 @@ REFUSED: list[tuple[Callable[[Sketch], str], list[tuple[str, str]]]] = [
     (half_a_current_added, [("ND-Q021", "both")]),
     (spikes_of_two_scales_join, [("ND-Q024", "second")]),
     (a_bias_along_the_map_is_pooled, [("ND-Q023", "pooled")]),
+    (tokens_are_mixed, [("ND-Q026", "mix_conv")]),
+    (channels_are_merged, [("ND-Q026", "mix_conv")]),
     (unequal_scales, [("ND-Q021", "both")]),
     (negative_factor, [("ND-Q022", "turned")]),
     (factor_zero, [("ND-Q022", "nothing")]),
