@@ -24,11 +24,15 @@ HEADROOM = 1.05  # a code of event counts that reaches further may err so many t
 
 @dataclass(frozen=True)
 class Code:
-    """x = step * code, the code in span. error: share of first-layer spikes that differ from the float layer's."""
+    """x = step * code, the code in span.
+
+    error: share of first-layer spikes that differ from the float layer's; None where it is not measured, infinite where
+    no scale fits.
+    """
 
     step: float
     span: Interval
-    error: float = 0.0
+    error: float | None = None
 
     @property
     def bits(self) -> int:
@@ -78,13 +82,17 @@ def _span(bits: int, signed: bool) -> Interval:
 def best_code(codes: Sequence[Code], events: bool) -> Code:
     """The code of least error, more bits where they err equally; for events, the widest reach that costs next to none.
 
-    The counts of frames that the calibration has not seen may lie beyond those that it has.
+    The counts of frames that the calibration has not seen may lie beyond those that it has. The first one where nothing
+    is measured.
     """
-    least = min(codes, key=lambda code: (code.error, -code.bits))
+    errors = {code: code.error for code in codes if code.error is not None}
+    if not errors:
+        return codes[0]
+    least = min(errors, key=lambda code: (errors[code], -code.bits))
     if not events:
         return least
-    good = (code for code in codes if code.error <= HEADROOM * least.error or code == least)
-    return max(good, key=lambda code: (code.reach, -code.error))
+    good = (code for code in errors if errors[code] <= HEADROOM * errors[least] or code == least)
+    return max(good, key=lambda code: (code.reach, -errors[code]))
 
 
 def clipped_share(images: Float32, code: Code) -> float:

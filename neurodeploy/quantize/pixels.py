@@ -46,14 +46,22 @@ def quantize_input(build: Builder, node: Node) -> None:
         facts = {"step": best.step, **span, "clipped": clipped_share(build.calibration, best)}
     else:
         facts = {"pixel_bits": best.bits}
-    tried = {str(code if events else code.bits): None if np.isinf(code.error) else code.error for code in tries}
-    build.report(node, kind="events" if events else "pixels", **facts, spike_error=best.error, tried=tried)
+    tried = {str(code if events else code.bits): _finite(code.error) for code in tries if code.error is not None}
+    build.report(node, kind="events" if events else "pixels", **facts, spike_error=_finite(best.error), tried=tried)
+
+
+def _finite(error: float | None) -> float | None:
+    """JSON has no infinity."""
+    return None if error is None or np.isinf(error) else error
 
 
 def measured(
     graph: Graph, layers: list[Node], images: Float32, options: QuantizeOptions, codes: list[Code]
 ) -> list[Code]:
-    """Every code with its measured spike error; infinite where no scale fits."""
+    """Every code with its measured spike error, infinite where no scale fits.
+
+    The widest code alone, unmeasured, where no layer that reads the input drives a neuron directly.
+    """
     neural = [layer for layer in layers if driven(graph, layer)[1].op == "neuron"]
     if not neural:
         return codes[:1]

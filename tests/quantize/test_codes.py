@@ -13,11 +13,11 @@ from neurodeploy.errors import UsageError
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import prove
 from neurodeploy.ir.types import Interval
-from neurodeploy.quantize import quantize
+from neurodeploy.quantize import pixels, quantize
 from neurodeploy.quantize.codes import HEADROOM, Code, best_code, candidates
 from tests.event_frames import as_events, frames
 from tests.float_graph import run_float
-from tests.traced_graphs import FAMILIES
+from tests.traced_graphs import FAMILIES, Sketch, pictures
 
 STEPS = 5
 
@@ -99,6 +99,30 @@ def test_the_widest_reach_among_those_that_err_alike() -> None:
     assert best_code([bad, wide, narrow], events=False) == narrow
     nothing_fits = [Code(1.0, Interval(0, top), float("inf")) for top in (255, 1)]
     assert best_code(nothing_fits, events=True) == nothing_fits[0]
+
+
+def stretched() -> Graph:
+    """A first layer whose current a factor ends: no convolution of the pixels drives a neuron directly."""
+    s = Sketch(3)
+    s.op("input", "images", shape=(1, 8, 8))
+    x = s.op("scale", "half", s.conv("a", "images", (4, 1, 3, 3), padding=1), factor=0.5)
+    x = s.op("reduce_mean", "gap", s.lif("a", x), axes=(1, 2), keepdims=0)
+    s.op("conv", "head", x, tensors={"weight": np.ones((3, 4))}, stride=(), padding=(), groups=1)
+    return s.finish("stretched", 4, "head")
+
+
+def test_what_is_not_measured_is_not_reported_as_zero() -> None:
+    document = quantize(stretched(), pictures(4)).metadata["quantization"]
+    (found,) = [choice for choice in json.loads(document) if choice["kind"] == "pixels"]
+    assert (found["pixel_bits"], found["spike_error"], found["tried"]) == (8, None, {})
+
+
+def test_an_error_without_a_scale_is_no_number_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "measured", lambda *_: [Code(1 / 255, Interval(0, 255), float("inf"))])
+    document = quantize(FAMILIES["qkformer"](0), pictures(4)).metadata["quantization"]
+    assert "Infinity" not in document
+    (found,) = [choice for choice in json.loads(document) if choice["kind"] == "pixels"]
+    assert (found["spike_error"], found["tried"]) == (None, {"8": None})
 
 
 @pytest.mark.parametrize(
