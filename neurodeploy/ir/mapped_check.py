@@ -21,6 +21,7 @@ from neurodeploy.numerics import PROFILES, Int64, Profile
 
 NAMES, WIRING, TIMING, SYNAPSES, SHAPES, WIDTHS, REACH = (f"ND-M10{i}" for i in range(1, 8))
 PORTS: dict[str, set[str]] = {"source": set(), "product": {"a_in1", "a_in2"}}
+PORT_VIEWS = {"reshape", "permute"}  # shared weights take all axons, and Lava has no port for a part of them
 NEXT = "this is a bug of the mapping: report it with the model"
 
 
@@ -142,6 +143,8 @@ def _sparse_rules(name: str, w: SparseWeights, source: Population, target: Popul
 
 
 def _conv_rules(name: str, w: ConvWeights, source: Population, target: Population) -> Iterator[Rule]:
+    others = {kind for kind, _ in (*w.in_views, *w.out_views)} - PORT_VIEWS
+    yield Rule(SHAPES, name, "ports that take all neurons, reshaped and permuted", not others, sorted(others))
     image, kernel = _seen(source.shape, w.in_views) or (), w.weight.shape
     fits = len(image) == 3 and len(kernel) == 4 and image[0] == kernel[1] * w.groups and kernel[0] % w.groups == 0
     yield Rule(SHAPES, name, f"an image that {kernel} in {w.groups} groups takes", fits, image)

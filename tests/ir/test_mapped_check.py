@@ -87,6 +87,8 @@ FAULTS: list[tuple[str, str, Fault]] = [
     (SHAPES, "an image", weights("conv", lambda w: {"in_views": (("reshape", (7, 7, 7)),)})),
     (SHAPES, "a result", weights("conv", lambda w: {"padding": (0, 0)})),
     (SHAPES, "a result", weights("conv", lambda w: {"out_views": (("reshape", (7,)),)})),
+    (SHAPES, "ports that take all", weights("conv", lambda w: {"in_views": (*w.in_views, ("slice", (0, 0, 1)))})),
+    (SHAPES, "ports that take all", weights("conv", lambda w: {"out_views": (*w.out_views, ("slice", (0, 0, 1)))})),
     (WIRING, "one source", population(LIF, kind="source")),
     (WIRING, "no cycle", cycle),
     (WIRING, "inputs at", crossbar("sparse", port="a_in2")),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.lava import emit
-from neurodeploy.backends.lava.runtime.network import NetworkError, load
+from neurodeploy.backends.lava.runtime.network import NetworkError, apply_views, load
 from neurodeploy.backends.lava.runtime.unroll import unroll
 from neurodeploy.errors import UsageError, VerifyError
 from neurodeploy.ir.mapped import SparseWeights
@@ -181,3 +181,10 @@ def test_the_folder_runs_without_neurodeploy(lava_python: Path, tmp_path: Path) 
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1
     assert "nobody" in wrong.stderr
+
+
+def test_a_view_that_lava_has_not_is_refused() -> None:
+    array = np.arange(24).reshape(2, 3, 4)
+    assert apply_views(array, (("permute", (1, 0)), ("reshape", (12,))), axes=1).shape == (2, 12)
+    with pytest.raises(NetworkError, match="not slice"):
+        apply_views(array, (("slice", (0, 0, 1)),))

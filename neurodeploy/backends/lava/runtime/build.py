@@ -19,7 +19,7 @@ from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from .network import Crossbar, Network, Population, Views
+from .network import Crossbar, Network, NetworkError, Population, Views
 from .unroll import synapse_bound, synapse_limit, synapses_a_pair, unroll
 
 DU_NO_CURRENT = 4095  # the synaptic current lasts for one step
@@ -182,5 +182,10 @@ def _connect_conv(crossbar: Crossbar, source: Population, out: Any, into: Any) -
 
 def _through(port: Any, views: Views) -> Any:
     for kind, dims in views:
-        port = port.reshape(dims) if kind == "reshape" else port.transpose(dims)
+        if kind == "reshape":
+            port = port.reshape(dims)
+        elif kind == "permute":
+            port = port.transpose(dims)
+        else:
+            raise NetworkError(f"a convolution reads all axons of its source, a {kind} of them is unknown here")
     return port

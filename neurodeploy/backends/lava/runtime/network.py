@@ -138,12 +138,14 @@ def load(folder: Path) -> Network:
 
 
 def apply_views(array: NDArray[Any], views: Views, axes: int = 0) -> NDArray[Any]:
-    """Reshape and permute an array, leaving its first `axes` axes."""
+    """Reshape and permute an array, leaving its first `axes` axes. Raises NetworkError for any other view."""
     for kind, dims in views:
         if kind == "reshape":
             array = array.reshape(array.shape[:axes] + dims)
-        else:
+        elif kind == "permute":
             array = array.transpose(*range(axes), *(axes + dim for dim in dims))
+        else:
+            raise NetworkError(f"views are reshape and permute, not {kind}")
     return array
 
 
