@@ -67,6 +67,16 @@ def test_size_check_finds_what_is_too_long(tmp_path: Path) -> None:
     assert list(long_functions("def f():\n" + "    x = 1\n" * 3, limit=3)) == [(1, "f", 4)]
 
 
+def test_a_finding_code_means_one_thing() -> None:
+    """Each stands in one module, where it can be seen that all its findings are of one kind."""
+    places: dict[str, set[str]] = {}
+    for file in (ROOT / "neurodeploy").rglob("*.py"):
+        for code in re.findall(r'"(ND-[A-Z]\d{3})"', file.read_text()):
+            places.setdefault(code, set()).add(str(file.relative_to(ROOT)))
+    assert len(places) > 50
+    assert {code: files for code, files in places.items() if len(files) > 1} == {}
+
+
 def check_contracts(root: Path) -> subprocess.CompletedProcess[str]:
     """Run import-linter over the package under the root; -S keeps an editable install of another one out."""
     linter = pytest.importorskip("importlinter", reason="import-linter is a tool of the development environment")

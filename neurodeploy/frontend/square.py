@@ -27,4 +27,4 @@ def swapped_axes(build: Builder) -> Iterator[Finding]:
             if swapped and (before[-1:] == (height * width,) or before[-2:] == (height, width)):
                 have = f"a map of {height} x {width} that is read as {width} x {height}"
                 mend = "give square images, or let the model's reshape name height before width"
-                yield Finding("ND-F012", node.source.path, "height and width kept apart", have, mend, str(node.source))
+                yield Finding("ND-F013", node.source.path, "height and width kept apart", have, mend, str(node.source))

@@ -115,4 +115,4 @@ def _root(model: nn.Module) -> list[Finding]:
     if not looks_like_neuron(model):
         return []
     have = f"one neuron, {type(model).__name__}"
-    return [Finding("ND-F001", "", "a network with layers", have, "trace the module that holds the neuron")]
+    return [Finding("ND-F014", "", "a network with layers", have, "trace the module that holds the neuron")]

@@ -285,7 +285,7 @@ def test_outputs(end: Callable[[Tensor], Any], code: str, have: str) -> None:
 
 
 def test_a_model_that_is_a_neuron() -> None:
-    assert refusals(lif())[0].code == "ND-F001"
+    assert refusals(lif())[0].code == "ND-F014"
 
 
 def test_recurrent_state_beside_neurons() -> None:

@@ -37,7 +37,7 @@ def findings(model: nn.Module, *shape: int) -> tuple[Finding, ...]:
 
 def test_a_swap_that_torch_does_not_see() -> None:
     (finding,) = findings(Tokens(swap=True), 1, 4, 8)
-    assert finding.code == "ND-F012"
+    assert finding.code == "ND-F013"
     assert finding.have == "a map of 4 x 8 that is read as 8 x 4"
     assert finding.source.startswith("tests/frontend/small.py:")  # where forward calls body
 
@@ -92,7 +92,7 @@ def test_examples_that_a_published_file_cannot_take(
 
 
 def test_a_swap_that_broadcasts_is_named_first(published: nn.Module) -> None:
-    assert findings(published, 1, 8, 2)[0].code == "ND-F012"
+    assert findings(published, 1, 8, 2)[0].code == "ND-F013"
 
 
 class Half(Net):
