@@ -83,16 +83,17 @@ void add_lif(Program& program, RefTuple x, RefTuple y, RefTuple v, RefTuple bias
 
 // strides: an, ak, bk, bm, yn, ym
 void add_matmul(Program& program, RefTuple a, RefTuple b, RefTuple y, const LoopTuple& over, i64 n, i64 k, i64 m,
-                const Sizes& strides) {
+                const Sizes& strides, bool small) {
     i64 by[6];
     put(by, strides);
-    program.add(MatmulArgs{place(a), place(b), place(y), loop(over), n, k, m, by[0], by[1], by[2], by[3], by[4], by[5]});
+    program.add(MatmulArgs{place(a), place(b), place(y), loop(over), n, k, m, by[0], by[1], by[2], by[3], by[4], by[5],
+                            small});
 }
 
 // fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs.  rows: row, runs, run_bytes, positions, rows, steps.
 // pool: kernel, stride, padding, size, two axes each; empty for none.
 void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, const Sizes& fan_in, const Sizes& rows,
-              i64 step_y, i64 position_y, NeuronTuple cell, const Sizes& pool) {
+              i64 step_y, i64 position_y, NeuronTuple cell, const Sizes& pool, bool small) {
     i64 fan[7], row[6], window[8] = {};
     put(fan, fan_in);
     put(row, rows);
@@ -103,7 +104,7 @@ void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, co
     args.columns = constant<i8>(fan[3]), args.tap = fan[4], args.k4 = fan[5], args.outputs = fan[6];
     args.row = row[0], args.runs = row[1], args.run_bytes = row[2], args.positions = row[3];
     args.rows = row[4], args.steps = row[5];
-    args.step_y = step_y, args.position_y = position_y, args.neuron = neuron(cell);
+    args.small = small, args.step_y = step_y, args.position_y = position_y, args.neuron = neuron(cell);
     i64* to[] = {args.pool.kernel, args.pool.stride, args.pool.padding, args.pool.size};
     for (int i = 0; i < 8; ++i) to[i / 2][i % 2] = window[i];
     program.add(args);
@@ -147,9 +148,9 @@ NB_MODULE(_engine, module) {
         .def("map", &add_map, "op"_a, "x"_a, "y"_a, "loop"_a, "split"_a)
         .def("encode", &add_encode, "x"_a, "y"_a, "loop"_a, "step"_a, "lo"_a, "hi"_a)
         .def("lif", &add_lif, "x"_a, "y"_a, "v"_a, "bias"_a, "loop"_a, "neuron"_a, "steps"_a, "step_x"_a, "step_y"_a)
-        .def("matmul", &add_matmul, "a"_a, "b"_a, "y"_a, "loop"_a, "n"_a, "k"_a, "m"_a, "strides"_a)
+        .def("matmul", &add_matmul, "a"_a, "b"_a, "y"_a, "loop"_a, "n"_a, "k"_a, "m"_a, "strides"_a, "small"_a)
         .def("gemm", &add_gemm, "tail"_a, "x"_a, "y"_a, "v"_a, "fan_in"_a, "rows"_a, "step_y"_a, "position_y"_a,
-             "neuron"_a, "pool"_a)
+             "neuron"_a, "pool"_a, "small"_a)
         .def("finish", &Program::finish, "arena"_a, "scratch"_a)
         .def("run", &run, "images"_a, "outputs"_a, "first"_a, "samples"_a, "threads"_a)
         .def("profile", &profile, "images"_a, "outputs"_a);

@@ -71,6 +71,7 @@ struct MatmulArgs {
     Loop loop;
     i64 n, k, m;
     i64 an, ak, bk, bm, yn, ym;
+    bool small;  // a does not exceed 127
 };
 
 // Largest window first, then the neuron; sizes of the pooled map.
@@ -90,6 +91,7 @@ struct GemmArgs {
     const i32* bias;     // [blocks][32] in membrane units, or in units of the sums where these are the result
     const i8* columns;   // [wide blocks][4 k4][64] for the event path; null where the input is not binary
     i64 tap;             // groups of a tap: their axons lie side by side
+    bool small;          // no axon exceeds 127
     i64 k4, outputs;
     i64 row, runs, run_bytes, positions;
     i64 rows;                   // rows a position: T, or 1 where the input is the same in all steps

@@ -13,7 +13,7 @@ void sum_rows(const GemmArgs& args, const u8* x, i64 count, i64 block, i32* sums
     const i8* weights = args.weights + block * args.k4 * OUTPUTS * GROUP;
     const i64 rows = count * args.rows;
     if constexpr (sizeof(X) == 1) {
-        tiles(rows, x, args.row, args.offsets, args.k4, weights, sums);
+        tiles(rows, x, args.row, args.offsets, args.k4, weights, args.small, sums);
     } else {
         for (i64 r = 0; r < rows; ++r) {
             wide_row(x + r * args.row, args.offsets, args.k4, weights, sums + r * OUTPUTS);

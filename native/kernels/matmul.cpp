@@ -68,7 +68,7 @@ void tiled(const MatmulArgs& args, const Scratch& s, const u8* a, const u8* b, Y
         const i8* weights = reinterpret_cast<const i8*>(s.weights);
         for (i64 i = 0; i < args.n; i += STRIP_ROWS) {
             const i64 count = least(STRIP_ROWS, args.n - i);
-            tiles(count, s.rows + i * GROUP, GROUP, s.offsets, groups(args), weights, s.sums);
+            tiles(count, s.rows + i * GROUP, GROUP, s.offsets, groups(args), weights, args.small, s.sums);
             for (i64 r = 0; r < count; ++r) {
                 Y* out = y + (i + r) * args.yn + first * args.ym;
                 const i32* sums = s.sums + r * OUTPUTS;

@@ -17,7 +17,8 @@ inline constexpr i64 EVENT_ROWS = 192;  // rows that are listed together for the
 
 namespace ND_PATH {
 
-void tile(i64 rows, const u8* x, i64 row, const i32* offsets, i64 k4, const i8* weights, i32* sums);
+// small: no axon exceeds 127.
+void tile(i64 rows, const u8* x, i64 row, const i32* offsets, i64 k4, const i8* weights, bool small, i32* sums);
 
 // One row of axons in int32; sums modulo 2^32, exact wherever the result fits.
 static inline void wide_row(const u8* x, const i32* offsets, i64 k4, const i8* weights, i32* sums) {
@@ -46,11 +47,12 @@ void add_columns(const std::uint16_t* fired, i64 count, const i8* columns, bool 
 extern const double MOST_FIRED;
 
 // Rows in tiles of nearly equal height.
-static inline void tiles(i64 rows, const u8* x, i64 row, const i32* offsets, i64 k4, const i8* weights, i32* sums) {
+static inline void tiles(i64 rows, const u8* x, i64 row, const i32* offsets, i64 k4, const i8* weights, bool small,
+                         i32* sums) {
     const i64 count = (rows + TILE_ROWS - 1) / TILE_ROWS;
     for (i64 i = 0; i < count; ++i) {
         const i64 first = rows * i / count, last = rows * (i + 1) / count;
-        tile(last - first, x + first * row, row, offsets, k4, weights, sums + first * OUTPUTS);
+        tile(last - first, x + first * row, row, offsets, k4, weights, small, sums + first * OUTPUTS);
     }
 }
 

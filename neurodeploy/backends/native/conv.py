@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.native.lower import EVENT_ROWS, SLICE, STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
+from neurodeploy.backends.native.lower import EVENT_ROWS, SIGNED_BYTE_MAX, SLICE, STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
 from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import BYTES, Buffer, Shape, Space, Type, View, dense
 from neurodeploy.ir.graph import Node
-from neurodeploy.ir.types import BINARY, Interval
+from neurodeploy.ir.types import Interval
 
 SUMS, LIF, POOL_LIF = 0, 1, 2  # what follows the sums (native/plan.hpp)
 NO_NEURON = (0, 12, 0, 0)
@@ -39,7 +39,7 @@ class Axons:
     rows: int  # a position: T, or 1 where the input is the same in all steps
     zero: int  # what stands in memory for 0
     tap: int  # groups of axons that lie side by side; each tap of the weights is padded to so many
-    binary: bool = False
+    most: int = BYTE_MAX  # that any axon is in memory
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _gemm(
     start = np.zeros(-(-len(matrix) // TILE_OUTPUTS) * TILE_OUTPUTS, np.int64)
     start[: len(matrix)] = bias + (zero << numbers[0])
     keep: Any = recorder.program.keep
-    events = axons.binary and not conv.pool and matrix.shape[1] <= LONGEST_LIST
+    events = axons.most <= 1 and not conv.pool and matrix.shape[1] <= LONGEST_LIST
     fan_in = [
         recorder.program.pack(matrix, columns=False),
         keep(axons.offsets),
@@ -175,6 +175,7 @@ def _gemm(
         position_y=y.strides[-1] if len(y.shape) > 2 else 0,
         neuron=numbers,
         pool=[n for sizes in conv.pool for n in sizes] if conv.pool else [],
+        small=axons.most <= SIGNED_BYTE_MAX,
     )
 
 
@@ -208,7 +209,7 @@ def find_axons(recorder: Recorder, node: Node, x: View, span: Interval) -> Axons
         axons = _windows(recorder, x, kernel, stride, sizes, zero)
     else:
         axons = _taps(x, kernel, stride, sizes, zero)
-    return replace(axons, binary=span.within(BINARY) and kind == Type.U8)
+    return replace(axons, most=span.hi + zero)
 
 
 def _lies_in_rows(x: View) -> bool:

@@ -117,11 +117,15 @@ def spike_matmul(
     over = loop(batch, a.strides[:-2], b.strides[:-2], y.strides[:-2], key=2)
     n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
     strides = [*a.strides[-2:], *b.strides[-2:], *y.strides[-2:]]
+    rows = spans[0]
     if spans[1].hi > SIGNED_BYTE_MAX and a.type == Type.U8:  # b^T a^T = y^T
+        rows = spans[1]
         a, b, n, m = b, a, m, n
         over = (over[0], over[2], over[1], over[3])
         strides = [strides[i] for i in (3, 2, 1, 0, 5, 4)]
-    recorder.add("matmul", {"a": a, "b": b, "y": y}, loop=over, n=n, k=k, m=m, strides=strides)
+    recorder.add(
+        "matmul", {"a": a, "b": b, "y": y}, loop=over, n=n, k=k, m=m, strides=strides, small=rows.hi <= SIGNED_BYTE_MAX
+    )
     groups = -(-k // TILE_GROUP)
     packed = TILE_OUTPUTS * TILE_GROUP * groups + TILE_GROUP * n * groups + 4 * (groups + 16)
     recorder.scratch = max(recorder.scratch, 4 * STRIP_ROWS * TILE_OUTPUTS + packed)

@@ -1,0 +1,47 @@
+"""The tile keeps its sums in registers: the compiler's own assembly has no load or store of them on the stack."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NATIVE = Path(__file__).parents[3] / "native"
+COMPILER = shutil.which("c++")
+CMAKE = (NATIVE / "CMakeLists.txt").read_text()
+
+
+def flags(path: str) -> list[str]:
+    """The flags of a processor path, as CMakeLists.txt has them."""
+    (own,) = re.findall(rf"set\(FLAGS_{path} (.*)\)", CMAKE)
+    return [flag for word in own.split() for flag in (flags("avx2") if word == "${FLAGS_avx2}" else [word])]
+
+
+def functions(assembly: str) -> dict[str, str]:
+    """The body of each function, by its name with template arguments."""
+    parts = re.split(r"^(\S.*):\s*$", assembly, flags=re.MULTILINE)
+    bodies: dict[str, str] = {}
+    name = ""
+    for label, text in zip(parts[1::2], parts[2::2], strict=True):
+        name = name if label.startswith(".L") else label
+        bodies[name] = bodies.get(name, "") + text
+    return bodies
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="assembly of x86-64")
+@pytest.mark.skipif(COMPILER is None or shutil.which("c++filt") is None, reason="no C++ compiler")
+@pytest.mark.parametrize(("path", "name", "register"), [("avx512", "tile_of", "zmm"), ("avx2", "rows_of", "ymm")])
+def test_no_sum_of_a_tile_is_spilled(path: str, name: str, register: str) -> None:
+    source = str(NATIVE / "kernels" / "tile.cpp")
+    command = [str(COMPILER), "-std=c++17", "-O3", f"-DND_PATH={path}", *flags(path), "-S", "-o", "-", source]
+    assembly = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    readable = subprocess.run(["c++filt"], input=assembly, check=True, capture_output=True, text=True).stdout
+    tiles = {label: body for label, body in functions(readable).items() if f"{name}<" in label}
+    assert tiles
+    for label, body in tiles.items():
+        spilled = [line for line in body.splitlines() if register in line and re.search(r"\(%r[sb]p", line)]
+        assert spilled == [], f"{label}: {len(spilled)} accesses to the stack"
