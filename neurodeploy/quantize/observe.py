@@ -58,12 +58,12 @@ def _pooled(node: Node, x: Float) -> Float:
     return largest
 
 
-def fire(currents: Float, decay: float, threshold: float, strict: bool = False) -> NDArray[np.bool_]:
-    """Spikes [T, *shape] of v = (1 - decay) v + current, currents [T, *shape]; fires at v >= threshold (or >)."""
+def fire(currents: Float, decay: float, threshold: float) -> NDArray[np.bool_]:
+    """Spikes [T, *shape] of a float LIF, v = (1 - decay) v + current, currents [T, *shape]; fires at v >= threshold."""
     v = np.zeros_like(currents[0])
     spikes = []
     for current in currents:
         v = (1 - decay) * v + current
-        spikes.append(v > threshold if strict else v >= threshold)
+        spikes.append(v >= threshold)
         v = np.where(spikes[-1], 0.0, v)
     return np.stack(spikes)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neurodeploy.images import slices
 from neurodeploy.ir.graph import EVENTS, Graph, Node
 from neurodeploy.ir.types import ValueType
-from neurodeploy.numerics import Profile
+from neurodeploy.numerics import Profile, lif_step
 from neurodeploy.quantize.builder import Builder, Quantity
 from neurodeploy.quantize.codes import Code, best_code, candidates, clipped_share
 from neurodeploy.quantize.currents import current_of, driven
@@ -100,9 +100,13 @@ class _Watched:
         """Spikes [T, N, *shape] of the quantized layer on coded pixels."""
         codes = np.clip(np.rint(frames / np.float32(code.step)), code.span.lo, code.span.hi).astype(np.float64)
         weight = scale.weight << self.profile.threshold_shift
-        currents = self._currents(weight, scale.bias_mant << scale.bias_exp, codes)
-        dv = decay_to_dv(current.decay, self.profile) / self.profile.decay_unit
-        return fire(currents, dv, scale.vth << self.profile.threshold_shift, strict=True)
+        currents = self._currents(weight, scale.bias_mant << scale.bias_exp, codes).astype(np.int64)
+        dv, zero = decay_to_dv(current.decay, self.profile), np.zeros(currents.shape[1:], np.int64)
+        membrane, spikes = zero, []
+        for units in currents:  # a bias of each neuron's own: activation and bias in membrane units
+            fired, membrane = lif_step(zero, membrane, units, scale.vth, dv, self.profile)
+            spikes.append(fired != 0)
+        return np.stack(spikes)
 
     def _currents(self, weight: NDArray[Any], bias: NDArray[Any], frames: Float) -> Float:
         """What reaches the neuron, [T, N, *shape]."""
