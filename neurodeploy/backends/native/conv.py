@@ -23,6 +23,7 @@ from neurodeploy.ir.types import Interval
 SUMS, LIF, POOL_LIF = 0, 1, 2  # what follows the sums (native/plan.hpp)
 NO_NEURON = (0, 12, 0, 0)
 BYTE_MAX = 255
+WIDER = 1 << 31
 LONGEST_LIST = 1 << 16  # of axons, by 16-bit indices
 
 
@@ -39,7 +40,7 @@ class Axons:
     rows: int  # a position: T, or 1 where the input is the same in all steps
     zero: int  # what stands in memory for 0
     tap: int  # groups of axons that lie side by side; each tap of the weights is padded to so many
-    most: int = BYTE_MAX  # that any axon is in memory
+    most: int = WIDER  # that any axon is in memory
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def find_axons(recorder: Recorder, node: Node, x: View, span: Interval) -> Axons
         axons = _windows(recorder, x, kernel, stride, sizes, zero)
     else:
         axons = _taps(x, kernel, stride, sizes, zero)
-    return replace(axons, most=span.hi + zero)
+    return replace(axons, most=span.hi + zero) if kind == Type.U8 else axons
 
 
 def _lies_in_rows(x: View) -> bool:
