@@ -9,6 +9,7 @@ import click
 
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
+from neurodeploy.errors import Finding, UsageError
 
 
 @options.command("evaluate", "Accuracy, and what quantization costs.")
@@ -33,6 +34,7 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
     from neurodeploy.cli.inputs import load_data, require_labels
     from neurodeploy.report import text
 
+    _require_model(rest)
     backend = options.chosen_backend(output, backend)
     deployed = api.load(artefact)
     data = load_data(images, limit, rest["labels"])
@@ -53,3 +55,11 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
     document = found.as_json()
     rates = [text.rates_table(document)] if found.firing_rate else []
     output.result(document, text.evaluation_table(document), *rates)
+
+
+def _require_model(given: dict[str, Any]) -> None:
+    """Refuse options that say something of a float model where there is none. Raises UsageError."""
+    idle = [f"--{name.replace('_', '-')}" for name in ("weights", "ema", "float_batch") if given[name]]
+    if idle and not given["model"]:
+        need, mend = "the float model that these are for", "add --model, as it was named for compile"
+        raise UsageError(Finding("ND-C026", "model", need, f"{', '.join(idle)} without --model", mend))

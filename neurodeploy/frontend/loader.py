@@ -20,7 +20,7 @@ from neurodeploy.frontend.checkpoint import load_into
 from neurodeploy.frontend.places import raised_at
 from neurodeploy.frontend.sound import require_sound
 from neurodeploy.frontend.spec import ModelSpec, parse, usage
-from neurodeploy.frontend.standins import standins
+from neurodeploy.frontend.standins import instead_of_torchvision, standins, unfit
 
 T = TypeVar("T")
 _MEND_IMPORT = {
@@ -57,12 +57,25 @@ def _module(spec: ModelSpec) -> ModuleType:
         finding = Finding("ND-F201", "", "a Python file", "no such file", "check the path", spec.place)
         raise InvalidFileError(finding)
 
-    return _run(
-        spec,
-        lambda: _executed(file) if is_file else importlib.import_module(spec.place),
-        "a module that can be imported",
-        "import it in Python to see all",
-    )
+    need, mend = "a module that can be imported", "import it in Python to see all"
+    return _run(spec, lambda: _imported(spec.place, file if is_file else None), need, mend)
+
+
+def _imported(name: str, file: Path | None) -> ModuleType:
+    """The module of a file or of a name; once more without the installed torchvision where that fails to import."""
+
+    def load() -> ModuleType:
+        return importlib.import_module(name) if file is None else _executed(file)
+
+    try:
+        return load()
+    except (ImportError, OSError, RuntimeError) as error:
+        if not unfit(error):
+            raise
+        log = logging.getLogger("neurodeploy")
+        log.warning("the installed torchvision does not fit this torch (%s); done without it", _last_line(error))
+    with instead_of_torchvision():
+        return load()
 
 
 def _run(spec: ModelSpec, action: Callable[[], T], need: str, mend: str) -> T:

@@ -75,7 +75,16 @@ def rates_table(document: Document) -> Group:
     """Firing rate of each LIF."""
     title = f"Spikes a neuron and step, first {document['rate_samples']} samples"
     rows = [(name, f"{rate:.4f}") for name, rate in document["firing_rate"].items()]
-    return table(title, ("layer", "rate #"), rows)
+    return table(title, ("layer", "rate #"), rows, silence(document["firing_rate"]))
+
+
+def silence(rates: Mapping[str, float]) -> str:
+    """What to check where LIFs never fired: such a network is equal on all backends, and computes nothing."""
+    silent = [name for name, rate in rates.items() if rate == 0]
+    if not silent:
+        return ""
+    shown = ", ".join(silent[:_SHOWN]) + (", ..." if len(silent) > _SHOWN else "")
+    return f"{len(silent)} of {len(rates)} never fired ({shown}): are the weights loaded, the images scaled as trained?"
 
 
 def comparison_table(document: Document, title: str = "Comparison") -> Group:
@@ -151,6 +160,8 @@ def energy_table(document: Document) -> Group:
         *((f"firing rate, {block}", f"{rate:.4f}") for block, rate in found["rates"].items()),
     ]
     measured = f"rates of {found['samples']} samples" if found["samples"] else "--images measures rates"
+    quiet = silence(found["rates"])
+    measured += f". Blocks: {quiet}" if quiet else ""
     caption = (
         f"{constants['E_MAC_pJ']} pJ a MAC, {constants['E_AC_pJ']} pJ an AC (45 nm, no memory counted); {measured}"
     )

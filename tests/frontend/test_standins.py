@@ -276,3 +276,33 @@ def test_what_the_stand_ins_lack_is_said(bare: None, tmp_path: Path, text: str, 
     (finding,) = caught.value.findings
     assert finding.source.endswith(f"asks.py:{line}")
     assert mend in finding.next
+
+
+UNFIT_MODEL = """
+from torch import nn
+from torchvision._internally_replaced_utils import load_state_dict_from_url
+from spikingjelly.activation_based import neuron
+
+
+def net():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), neuron.LIFNode(step_mode="m"))
+"""
+
+
+def test_a_torchvision_of_another_torch_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise RuntimeError('operator nms does not exist')")
+    (tmp_path / "unfit.py").write_text(UNFIT_MODEL)
+    assert len(load_model(f"{tmp_path}/unfit.py:net")) == 2
+    assert "torchvision does not fit this torch (RuntimeError: operator nms does not exist)" in caplog.text
+    assert "torchvision" not in sys.modules
+
+
+def test_an_error_of_the_model_itself_is_not_blamed_on_torchvision(tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("raise RuntimeError('mine')")
+    with pytest.raises(UsageError, match=r"RuntimeError: mine[\s\S]*wrong\.py:1|wrong\.py:1[\s\S]*RuntimeError: mine"):
+        load_model(f"{tmp_path}/wrong.py:net")

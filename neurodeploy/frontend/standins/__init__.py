@@ -8,6 +8,7 @@ inference on the CPU; they are found while a model is imported and built, after 
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -20,6 +21,7 @@ from typing import Any
 
 PACKAGES = Path(__file__).resolve().parent / "packages"
 NAMES = ("einops", "spikingjelly", "timm")
+UNFIT = "torchvision"
 _NEURONS = ("spikingjelly.clock_driven.neuron", "spikingjelly.activation_based.neuron")
 _CLASSES = ("IFNode", "LIFNode", "ParametricLIFNode")
 
@@ -31,6 +33,17 @@ class _Finder:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """The stand-in of that name, None for all other modules."""
         if name.partition(".")[0] not in NAMES:
+            return None
+        return PathFinder.find_spec(name, [str(PACKAGES.joinpath(*name.split(".")[:-1]))])
+
+
+class _First:
+    """Finds the stand-in of a package that is installed and cannot be imported."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The stand-in of that name, None for all other modules."""
+        if name.partition(".")[0] != UNFIT:
             return None
         return PathFinder.find_spec(name, [str(PACKAGES.joinpath(*name.split(".")[:-1]))])
 
@@ -53,10 +66,29 @@ def standins() -> Iterator[None]:
             _forget()
 
 
+def unfit(error: BaseException) -> bool:
+    """Whether an import failed inside torchvision, as one does that was built for another torch."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename).parent.name == "torchvision" for frame in frames)
+
+
+@contextmanager
+def instead_of_torchvision() -> Iterator[None]:
+    """The stand-in of torchvision goes first: SpikingJelly's models import it for the download of weights alone."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == UNFIT]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, _First)
+    try:
+        yield
+    finally:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _First]
+        _forget()
+
+
 def _forget() -> None:
     """Take the stand-ins out of sys.modules and out of the installed packages that they stood in."""
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in NAMES and _is_standin(module):
+        if name.partition(".")[0] in (*NAMES, UNFIT) and _is_standin(module):
             del sys.modules[name]
             package, _, leaf = name.rpartition(".")
             vars(sys.modules.get(package, module)).pop(leaf, None)
