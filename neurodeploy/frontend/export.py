@@ -45,14 +45,14 @@ class Exported:
 
 
 def export(root: nn.Module, example: torch.Tensor) -> Exported:
-    """Export a module. Raises UnsupportedModelError with the first line of torch's own reason."""
+    """Export a module. Raises UnsupportedModelError with the first line of torch's own reason, its cause."""
     try:
         with _quiet() as said, torch.no_grad():
             program = _program(root, example)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  (torch.export raises anything, the model's code too, or exits)
-        raise UnsupportedModelError(_failure(error, tuple(example.shape))) from None
+    except BaseException as error:  # torch.export raises anything, the model's code too, or exits
+        raise UnsupportedModelError(_failure(error, tuple(example.shape))) from error
     sys.stderr.write(said.getvalue())
     return _read(program)
 

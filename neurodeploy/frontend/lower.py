@@ -22,11 +22,13 @@ from neurodeploy.ir.graph import Node, Source
 from neurodeploy.ir.infer import IllegalNode
 
 _WHOLE = "all neurons run over the same T steps: keep the time axis whole, [T, B, ...]"
+_ONE_MINUS = "1 - x lowers; for a - b, give the layer that makes b the negative weights, and add"
 _MENDS: Mapping[str, str] = {
     **dict.fromkeys(("flatten", "repeat", "expand", "reshape", "slice", "unflatten", "view"), _WHOLE),
     "batch_norm": "call model.eval() first, and check the running statistics",
     "dropout": "call model.eval() first; in code of your own, F.dropout(x, p, training=self.training)",
     "neuron": "bring the tensor to [T, B, ...] before the neuron: else its membrane runs across the samples of a batch",
+    **dict.fromkeys(("sub", "rsub"), _ONE_MINUS),
     "select": "give the neuron the whole sequence; single time steps cannot be taken out",
     "layer_norm": "use batch norm: its scale and shift fold into weights and thresholds",
     "softmax": "use spiking self-attention or Q-K attention, which need no softmax",
@@ -80,7 +82,7 @@ class Lowering:
         try:
             value = handler(call)
         except IllegalNode as error:
-            self._refuse(node, "ND-F003", name, error.need, error.have)
+            self._refuse(node, "ND-F003", name, error.need, error.have, error.mend)
             return None
         if in_place:  # whoever reads the written tensor from now on reads the result
             self._values[node.all_input_nodes[0]] = value
@@ -111,10 +113,10 @@ class Lowering:
             mend = "in a loop over time steps, use step_mode='m' on [T, N, ...]; else give each place its own neuron"
             self.findings.append(Finding("ND-F002", path, need, have, mend, str(where)))
 
-    def _refuse(self, node: fx.Node, code: str, op: str, need: str, have: str) -> None:
+    def _refuse(self, node: fx.Node, code: str, op: str, need: str, have: str, mend: str = "") -> None:
         source = source_of(node.meta)
         layer = source.path or op
-        self.findings.append(Finding(code, layer, f"{op}: {need}", have, _MENDS.get(op, _MEND), str(source)))
+        self.findings.append(Finding(code, layer, f"{op}: {need}", have, mend or _MENDS.get(op, _MEND), str(source)))
 
     def _output(self) -> Value | None:
         """The value that stands for the logits, averaged over time here where forward left that to its caller."""

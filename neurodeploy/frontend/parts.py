@@ -10,6 +10,8 @@ from neurodeploy.frontend.axes import Value
 from neurodeploy.frontend.call import Call, Handler, Values, called
 from neurodeploy.ir.infer import IllegalNode, require
 
+_APART = "take entries that are neighbours, x[..., a:b]; the layer before can give its channels in that order"
+
 
 def _axis(call: Call, x: Value) -> int:
     return int(call.arguments.get("dim", 0)) % max(len(x.shape), 1)
@@ -60,7 +62,9 @@ def _slice(call: Call) -> Value:
     x = call.value("self")
     axis = _axis(call, x)
     start, stop, step = slice(call.flag("start"), call.flag("end"), call.flag("step")).indices(x.shape[axis])
-    require(step == 1 and start < stop, "a slice of at least one entry, step 1", f"{start} to {stop}, step {step}")
+    mend = _APART if axis in x.kept else ""
+    need, have = "a slice of at least one entry, step 1", f"{start} to {stop}, step {step}"
+    require(step == 1 and start < stop, need, have, mend)
     return _part(call, x, axis, start, stop)
 
 

@@ -36,6 +36,13 @@ def raised_at(error: BaseException) -> str:
     return f"{short(Path(own[-1][0]))}:{own[-1][1]}" if own else ""
 
 
+def wants_sequence(error: BaseException | None) -> bool:
+    """Whether a layer of SpikingJelly in step mode "m" refused its input, which is no sequence [T, N, ...]."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)] if error else []
+    layer = frames[-1].f_locals.get("self") if frames else None
+    return getattr(layer, "step_mode", "") == "m" and "/spikingjelly/" in frames[-1].f_code.co_filename
+
+
 def _is_foreign(file: str) -> bool:
     """Whether a file is Python's own or one of a library that models call."""
     standard = file.startswith(sysconfig.get_path("stdlib")) and "-packages" not in file

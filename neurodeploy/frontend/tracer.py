@@ -17,6 +17,7 @@ from neurodeploy.frontend.export import export
 from neurodeploy.frontend.lower import Lowering, ordered
 from neurodeploy.frontend.naming import named
 from neurodeploy.frontend.neurons import looks_like_neuron
+from neurodeploy.frontend.places import wants_sequence
 from neurodeploy.frontend.sound import require_sound
 from neurodeploy.frontend.square import swapped_axes
 from neurodeploy.frontend.swap import read_neurons, swapped
@@ -28,6 +29,7 @@ PARAMETERS = "parameters"  # metadata: JSON of how many the model has, and how m
 COUPLED = "batch_coupled"  # metadata: JSON list of the LIFs that run across the samples of a batch in the model's code
 TIME_LOOP = "time_loop"  # metadata: how a model that makes no time steps itself takes them
 READ_OUT = "read_out"  # metadata: how the logits come about, where forward leaves that to its caller
+_TIMELESS = "pass steps=T (--steps T): the model takes the sequence [T, N, C, H, W] and makes no time steps itself"
 _SHOWN = 4  # module names in a message
 _IMAGE, _EVENTS = 4, 5  # ranks of [N, C, H, W] and [N, T, C, H, W]
 
@@ -56,7 +58,9 @@ def trace(
             exported = export(root, example)
     except UnsupportedModelError as error:
         findings += (finding for reading in readings.values() for finding in reading.findings)
-        raise UnsupportedModelError(dict.fromkeys(findings or map(_of_sequences, error.findings))) from None
+        untimed = loop is None and wants_sequence(error.__cause__)
+        own = (replace(finding, next=_TIMELESS) for finding in error.findings) if untimed else error.findings
+        raise UnsupportedModelError(dict.fromkeys(findings or own)) from None
     lowering = Lowering(exported, readings, int(example.shape[1]) if example.ndim == _EVENTS else None)
     output = lowering.run()
     findings += (f for path, reading in readings.items() if path in lowering.calls for f in reading.findings)
@@ -71,12 +75,6 @@ def trace(
     facts |= {READ_OUT: f"mean over T of the model's {returned}"} if lowering.averaged else {}
     graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output, metadata=facts)
     return run_passes(graph, (remove_dead, partial(named, model=model)))
-
-
-def _of_sequences(finding: Finding) -> Finding:
-    """The finding with what to do next where a layer of the model misses the time axis."""
-    mend = "pass steps=T (--steps T): the model takes the sequence [T, N, C, H, W] and makes no time steps itself"
-    return replace(finding, next=mend) if "[T, N" in finding.have else finding
 
 
 def _module(given: Any) -> nn.Module:

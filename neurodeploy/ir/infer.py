@@ -18,17 +18,17 @@ Infer = Callable[[Node, tuple[ValueType, ...], int], ValueType]
 
 
 class IllegalNode(Exception):  # noqa: N818  (a verdict on a node, turned into a Finding by the verifier)
-    """A node breaks the rules of its op."""
+    """A node breaks the rules of its op. mend: what to do next, "" where that follows from the op."""
 
-    def __init__(self, need: str, have: str) -> None:
+    def __init__(self, need: str, have: str, mend: str = "") -> None:
         super().__init__(f"needs {need}, has {have}")
-        self.need, self.have = need, have
+        self.need, self.have, self.mend = need, have, mend
 
 
-def require(condition: bool, need: str, have: object) -> None:
+def require(condition: bool, need: str, have: object, mend: str = "") -> None:
     """Raise IllegalNode unless the condition holds."""
     if not condition:
-        raise IllegalNode(need, str(have))
+        raise IllegalNode(need, str(have), mend)
 
 
 def source_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:

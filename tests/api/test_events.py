@@ -129,7 +129,7 @@ def test_a_model_of_event_frames(file: str, family: str) -> None:
 @pytest.mark.parametrize(("factory", "example"), [("still", (1, 3, 2, 16, 16)), ("qkformer", (1, 2, 16, 16))])
 def test_an_example_of_the_other_kind(file: str, factory: str, example: tuple[int, ...]) -> None:
     given = np.ones((4, *example[1:]), np.float32)
-    with pytest.raises(NeurodeployError, match=r"\[N, T, C, H, W\] for event frames"):
+    with pytest.raises(NeurodeployError, match=r"\[N, T, C, H, W\] with its T for event frames"):
         nd.compile(api.load_model(f"{file}:{factory}"), given[:1], calibration=given)
 
 

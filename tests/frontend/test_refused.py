@@ -141,6 +141,19 @@ def test_ops(case: str) -> None:
     assert word in " ".join(f"{f.need} {f.have}" for f in findings if f.code == code)
 
 
+@pytest.mark.parametrize(
+    ("case", "mend"),
+    [
+        ("every second channel", "neighbours"),
+        ("half the steps", "keep the time axis whole"),
+        ("another difference", "1 - x lowers"),
+        ("a difference of spikes", "1 - x lowers"),
+    ],
+)
+def test_what_to_do_next_is_of_the_cause(case: str, mend: str) -> None:
+    assert mend in refusals(Bodies(BODIES[case][0], lif1=lif()))[0].next
+
+
 def test_a_neuron_whose_first_axis_is_no_time() -> None:
     """The trap of a neuron over [T*B*..., C]: here the tokens stand in front."""
     model = Bodies(lambda net, x: net.proj_lif(x.permute(3, 1, 2, 0, 4)).permute(3, 1, 2, 0, 4), proj_lif=lif())
