@@ -31,6 +31,8 @@ from neurodeploy.quantize.units import choose_unit
 
 Handler = Callable[[Builder, Node], None]
 
+WORST_THRESHOLD = 0.05  # share of a threshold that rounding to units of its stream may change
+
 
 def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None = None) -> Graph:
     """The integer network of a traced graph.
@@ -161,14 +163,33 @@ def _neuron(build: Builder, node: Node) -> None:
         profile = build.options.profile
         units = np.zeros([1] * rank) if x.bias is None else x.bias * gain / unit * (1 << profile.threshold_shift)
         mantissa, exponent = bias_grid(units, profile)
-        vth = round(node.number("threshold") / unit)
-        attributes = {"vth": vth, "dv": decay_to_dv(node.number("decay"), profile), "weight_exp": 0}
+        attributes = {
+            "vth": _threshold(build, node, unit),
+            "dv": decay_to_dv(node.number("decay"), profile),
+            "weight_exp": 0,
+        }
     else:
         mantissa, exponent = np.zeros([1] * rank, np.int64), 0
         attributes = _count_attributes(build, node, node.number("threshold") / unit)
     tensors = {"bias_mant": tensor(mantissa, np.int16 if np.abs(mantissa).max() < 1 << 15 else np.int64)}
     name = build.emit("lif", node, (x.name,), {**attributes, "bias_exp": exponent}, tensors)
     build.values[node.name] = Quantity(name, 1.0)
+
+
+def _threshold(build: Builder, node: Node, unit: float) -> int:
+    """The integer threshold of a neuron on a current: exact in a plain layer, whose unit is made for it.
+
+    Others share the unit of their stream, and theirs is rounded. Raises Refused beyond WORST_THRESHOLD.
+    """
+    threshold = node.number("threshold")
+    vth = round(threshold / unit)
+    if not build.streams[node.inputs[0]].plain:
+        error = abs(vth * unit - threshold) / threshold
+        if error > WORST_THRESHOLD:
+            need, have = f"a threshold that rounds by {WORST_THRESHOLD:.0%} at most", f"{threshold / unit:.3g} units"
+            raise Refused("ND-Q027", need, have, "give the neurons that read this current thresholds of one size")
+        build.report(node, kind="threshold", vth=vth, threshold_error=error)
+    return vth
 
 
 def _count_attributes(build: Builder, node: Node, theta: float) -> dict[str, int]:

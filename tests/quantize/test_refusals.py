@@ -62,6 +62,11 @@ def channels_are_merged(s: Sketch) -> str:
     return s.op("reshape", "map", spikes, shape=(4, 4, 4))
 
 
+def threshold_below_any_unit(s: Sketch) -> str:
+    current = s.conv("b", branch(s, "a"), (4, 4, 1, 1))
+    return s.op("add", "both", s.lif("c", current), s.lif("d", s.op("scale", "times", current, factor=1e6)))
+
+
 def unequal_scales(s: Sketch) -> str:
     return s.op("add", "both", branch(s, "a"), s.op("scale", "half", branch(s, "b"), factor=0.5))
 
@@ -88,6 +93,7 @@ REFUSED: list[tuple[Callable[[Sketch], str], list[tuple[str, str]]]] = [
     (a_bias_along_the_map_is_pooled, [("ND-Q023", "pooled")]),
     (tokens_are_mixed, [("ND-Q026", "mix_conv")]),
     (channels_are_merged, [("ND-Q026", "mix_conv")]),
+    (threshold_below_any_unit, [("ND-Q027", "d_lif")]),
     (unequal_scales, [("ND-Q021", "both")]),
     (negative_factor, [("ND-Q022", "turned")]),
     (factor_zero, [("ND-Q022", "nothing")]),

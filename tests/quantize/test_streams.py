@@ -20,6 +20,7 @@ from neurodeploy.ir.text import to_text
 from neurodeploy.mapping import lower
 from neurodeploy.numerics import INT32, LOIHI_LAVA, PROFILES, Profile
 from neurodeploy.quantize import QuantizeOptions, fold_batchnorm, quantize
+from neurodeploy.quantize.quantize import WORST_THRESHOLD
 from neurodeploy.quantize.streams import find_streams
 from tests.float_graph import run_float
 from tests.shortcut_graphs import SHORTCUTS
@@ -131,6 +132,27 @@ def test_readers_of_different_thresholds() -> None:
     graph = quantize(s.finish("two", 4, "head"), pictures(4, size=4))
     first, second = (graph.by_name[name].integer("vth") for name in ("first_lif", "second_lif"))
     assert second == round(2.5 * first) and first > 0
+
+
+def far_apart(factor: float) -> Graph:
+    """A neuron that reads a current, and one that reads a multiple of it, whose threshold is few units."""
+    s = Sketch(5)
+    s.op("input", "images", shape=(1, 4, 4))
+    x = s.conv("a", "images", (8, 1, 3, 3), padding=1)
+    x = s.op("add", "both", s.lif("first", x), s.lif("second", s.op("scale", "times", x, factor=factor)))
+    x = s.op("reduce_mean", "gap", x, axes=(1, 2), keepdims=0)
+    s.op("conv", "head", x, tensors={"weight": s.rng.normal(0, 1, (3, 8))}, stride=(), padding=(), groups=1)
+    return s.finish("far", 4, "head")
+
+
+@pytest.mark.parametrize("factor", [1.1, 150.0, 2700.0, 3500.0])
+def test_thresholds_are_rounded_within_a_limit_and_say_so(factor: float) -> None:
+    graph = quantize(far_apart(factor), pictures(4, size=4))
+    ((stream,), choices) = streams(graph), json.loads(graph.metadata["quantization"])
+    errors = {choice["layer"]: choice["threshold_error"] for choice in choices if choice["kind"] == "threshold"}
+    for name, worth in (("first_lif", 0.5), ("second_lif", 0.5 * factor)):  # decay_input: half of the current
+        threshold = graph.by_name[name].integer("vth") * stream["unit"] * worth
+        assert errors[name] == pytest.approx(abs(threshold - 1), abs=1e-12) and errors[name] <= WORST_THRESHOLD
 
 
 def wide(channels: int, blocks: int) -> Graph:
