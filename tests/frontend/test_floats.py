@@ -76,7 +76,7 @@ def test_a_batch_is_no_larger_than_the_memory(monkeypatch: pytest.MonkeyPatch) -
     model.register_forward_pre_hook(lambda module, arguments: sizes.append(len(arguments[0])))
     monkeypatch.setattr(floats, "MEMORY", 3 * STEPS * 64 * 4)
     assert np.allclose(run_float(model, data), whole, atol=1e-12)
-    assert sizes == [1, 2, 3, 3, 1]
+    assert sizes == [1, 3, 3, 3, 3, 3, 1]
     sizes.clear()
     run_float(model, data, 5, as_written=True)
     assert sizes == [5, 2]
@@ -90,3 +90,55 @@ def test_as_written_mixes_the_samples_of_a_batch() -> None:
     mixed = run_float(model, data, 4, as_written=True)
     assert np.array_equal(mixed[:4], first)
     assert not np.array_equal(mixed, run_float(model, data))
+
+
+class Across(Net):
+    """Attention over the tokens of all samples, [T, B * N, C]: every neuron reads [T, B, ...]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x.unsqueeze(0).repeat(STEPS, 1, 1, 1, 1)
+        y = self.lif(self.bn(self.conv(steps.flatten(0, 1))).unflatten(0, (STEPS, -1)))
+        tokens = y.flatten(3).transpose(2, 3).flatten(1, 2)
+        mixed = tokens @ (tokens.transpose(1, 2) @ tokens) / tokens.shape[2]
+        return self.head(mixed.view(STEPS, len(x), -1, tokens.shape[2]).mean(2)).mean(0)
+
+
+class Masked(Net):
+    """What one sample shows is masked by the sum of all: the same whatever their order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.conv(x.repeat(STEPS, 1, 1, 1))).unflatten(0, (STEPS, -1))
+        y = self.lif(y + y.sum(1, keepdim=True))
+        return self.head(y.flatten(3).mean(3)).mean(0)
+
+
+class Swapped(Net):
+    """[T * B, ...] read as [B, T, ...]: the time steps of one sample come from others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.conv(x.repeat(STEPS, 1, 1, 1)))
+        y = self.lif(y.view(len(x), STEPS, *y.shape[1:]).transpose(0, 1))
+        return self.head(y.flatten(3).mean(3)).mean(0)
+
+
+class Alone(Net):
+    """Written for one sample at a time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.lif(self.bn(self.conv(x.repeat(STEPS, 1, 1, 1))).view(STEPS, 1, 4, 4, 4))
+        return self.head(y.flatten(3).mean(3)).mean(0)
+
+
+@pytest.mark.parametrize("kind", [Across, Masked, Swapped, Alone])
+def test_samples_that_mix_behind_the_neurons_run_one_by_one(kind: type[Net], caplog: pytest.LogCaptureFixture) -> None:
+    model, data = lively(kind()), images(5, 4)
+    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(5)])
+    assert not caplog.records
+    assert np.array_equal(run_float(model, data), alone)
+    assert "one by one" in caplog.text
+
+
+@pytest.mark.parametrize("model", [lively(Net()), tiny_qkformer()])
+def test_what_does_not_mix_is_not_said_to_mix(model: torch.nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+    run_float(model, images(70, 8 if model.__class__ is not Net else 4))
+    assert not caplog.records
