@@ -23,30 +23,36 @@ from neurodeploy.frontend.spec import ModelSpec, parse, usage
 from neurodeploy.frontend.standins import instead_of_torchvision, standins, unfit
 
 T = TypeVar("T")
+_LOG = logging.getLogger("neurodeploy")
 _MEND_IMPORT = {
     "spikingjelly.clock_driven.neuron": "use MultiStepLIFNode, MultiStepParametricLIFNode or MultiStepIFNode",
 }
+_KNOWN = ("einops", "spikingjelly", "timm", "torchvision")  # modules whose package is called as they are
 
 
 def load_model(spec: str, weights: str | PathLike[str] | None = None, *, ema: bool = False) -> nn.Module:
     """Import a factory, call it, load the weights, and return the model in eval mode.
 
     spec: `package.module:factory` or `file.py:factory`, with arguments as in `file.py:factory(T=4)`, literals only.
-    Old SpikingJelly, timm and einops may be missing: see `neurodeploy.frontend.standins`.
-    weights, ema: see `load_into`. Keys of the weights that no forward reads are left out; a warning of the logger
-    `neurodeploy` names them.
+    Old SpikingJelly, timm and einops may be missing, see `neurodeploy.frontend.standins`; a warning of the logger
+    `neurodeploy` names those that were stood in for.
+    weights, ema: see `load_into`. Keys of the weights that no forward reads are left out; another warning names
+    them.
     Raises UsageError where the name leads to no model, UnsupportedModelError for a model that cannot be walked through
     or has no values, InvalidFileError for a missing file and for the weights.
     """
     wanted = parse(spec)
     folder = Path(wanted.place).resolve().parent if wanted.place.endswith(".py") else Path.cwd()
-    with standins(), _importable(folder):  # a factory, too, may import what lies beside its file
+    with standins() as found, _importable(folder):  # a factory, too, may import what lies beside its file
         model = _built(wanted, _attribute(wanted, _module(wanted)))
+    outer = sorted(name for name in found if name.rpartition(".")[0] not in found)
+    if outer:
+        _LOG.warning("%s: not installed, neurodeploy's stand-ins were taken: %s", wanted.place, ", ".join(outer))
     require_sound(model)
     if weights is not None:
         idle = load_into(model, weights, ema=ema)
         if idle:
-            logging.getLogger("neurodeploy").warning("%s: keys left out: %s", weights, ", ".join(idle))
+            _LOG.warning("%s: keys left out: %s", weights, ", ".join(idle))
     return model.eval()
 
 
@@ -72,8 +78,7 @@ def _imported(name: str, file: Path | None) -> ModuleType:
     except (ImportError, OSError, RuntimeError) as error:
         if not unfit(error):
             raise
-        log = logging.getLogger("neurodeploy")
-        log.warning("the installed torchvision does not fit this torch (%s); done without it", _last_line(error))
+        _LOG.warning("the installed torchvision does not fit this torch (%s); done without it", _last_line(error))
     with instead_of_torchvision():
         return load()
 
@@ -86,8 +91,15 @@ def _run(spec: ModelSpec, action: Callable[[], T], need: str, mend: str) -> T:
         raise
     except BaseException as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
         if isinstance(error, ImportError) and error.name:
-            mend = _MEND_IMPORT.get(error.name, f"pip install {error.name.partition('.')[0]}")
+            mend = _MEND_IMPORT.get(error.name) or _mend_import(error.name.partition(".")[0])
         raise usage(spec.text, need, _last_line(error), mend, raised_at(error)) from None
+
+
+def _mend_import(module: str) -> str:
+    """What to do where a module is missing: its name alone does not say whose it is, and a stranger's may have it."""
+    if module in _KNOWN:
+        return f"pip install {module}, in the version that the file was written for"
+    return f"install what provides {module}, or put {module}.py beside the file that imports it"
 
 
 def _executed(file: Path) -> ModuleType:

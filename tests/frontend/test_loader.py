@@ -150,7 +150,15 @@ def test_the_line_of_an_error_is_the_users_own(tmp_path: Path, text: str, line: 
 
 def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import no_such_package.part\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="pip install no_such_package"):
+    with pytest.raises(UsageError) as caught:
+        load_model(f"{tmp_path / 'mine.py'}:model")
+    assert "install what provides no_such_package, or put no_such_package.py beside" in caught.value.findings[0].next
+    assert "pip install" not in caught.value.findings[0].next  # a stranger's package may have that name
+
+
+def test_a_part_of_a_known_package_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import spikingjelly.no_such_part\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="pip install spikingjelly"):
         load_model(f"{tmp_path / 'mine.py'}:model")
 
 

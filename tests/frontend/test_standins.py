@@ -56,8 +56,12 @@ def left() -> list[str]:
 
 
 @pytest.mark.parametrize("factory", ["former", "by_name", "sized(8, classes=5)"])
-def test_a_published_file_loads_where_nothing_is_installed(bare: None, published: Path, factory: str) -> None:
+def test_a_published_file_loads_where_nothing_is_installed(
+    bare: None, published: Path, factory: str, caplog: pytest.LogCaptureFixture
+) -> None:
     model = load_model(f"{published}:{factory}")
+    (said,) = caplog.messages
+    assert said.endswith("not installed, neurodeploy's stand-ins were taken: einops, spikingjelly, timm")
     assert not left()
     assert "spikingjelly" not in sys.modules
     assert type(model.lif1).__module__ == OLD
@@ -66,9 +70,10 @@ def test_a_published_file_loads_where_nothing_is_installed(bare: None, published
     assert graph.steps == {"former": 4, "by_name": 2, "sized(8, classes=5)": 1}[factory]
 
 
-def test_the_installed_spikingjelly_lends_what_it_has(published: Path) -> None:
+def test_the_installed_spikingjelly_lends_what_it_has(published: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = sys.modules["spikingjelly"]
     load_model(f"{published}:former")
+    assert "spikingjelly.clock_driven" in caplog.messages[0]
     assert not left()
     assert sys.modules["spikingjelly"] is kept
     with pytest.raises(ModuleNotFoundError):

@@ -29,12 +29,19 @@ _CLASSES = ("IFNode", "LIFNode", "ParametricLIFNode")
 class _Finder:
     """Finds a stand-in, package by package: `clock_driven` is one where the installed SpikingJelly has none."""
 
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """The stand-in of that name, None for all other modules."""
         if name.partition(".")[0] not in NAMES:
             return None
-        return PathFinder.find_spec(name, [str(PACKAGES.joinpath(*name.split(".")[:-1]))])
+        spec = PathFinder.find_spec(name, [str(PACKAGES.joinpath(*name.split(".")[:-1]))])
+        if spec:
+            self.found.add(name)
+        return spec
 
 
 class _First:
@@ -49,20 +56,22 @@ class _First:
 
 
 @contextmanager
-def standins() -> Iterator[None]:
+def standins() -> Iterator[set[str]]:
     """Imports find the stand-ins of what is not installed; none is left in sys.modules in the end, also after an error.
 
+    Yields the names of the stand-ins that were found, as far as they are; those of one inside another are the outer's.
     Installed neurons of SpikingJelly take any `backend` meanwhile, and ignore it: it is a matter of speed on a GPU.
     """
-    if any(finder is _Finder for finder in sys.meta_path):  # a model file that loads another one
-        yield
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):  # a model file that loads another one
+        yield set()
         return
     with _any_backend():
-        sys.meta_path.append(_Finder)
+        own = _Finder()
+        sys.meta_path.append(own)
         try:
-            yield
+            yield own.found
         finally:
-            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _Finder]
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not own]
             _forget()
 
 
