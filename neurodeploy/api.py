@@ -38,7 +38,7 @@ from neurodeploy.ir.graph import EVENTS, Graph
 from neurodeploy.ir.mapped import AttentionOrder, MappedGraph
 from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
-from neurodeploy.numerics import INT32
+from neurodeploy.numerics import PROFILES
 from neurodeploy.progress import Progress, share
 from neurodeploy.quantize import QuantizeOptions, quantize
 from neurodeploy.quantize.options import WeightBits
@@ -155,7 +155,7 @@ class CompiledModel:
         try:
             return document | {"mapped": describe.mapped_document(self._mapped)}
         except (DoesNotFitError, UnsupportedModelError) as error:
-            if self.graph.profile != INT32.name:
+            if PROFILES[self.graph.profile].chip:
                 raise
             return document | {"mapped": describe.refused_document(error)}
 

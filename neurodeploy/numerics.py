@@ -35,6 +35,7 @@ class Profile:
     payload_bits: int = 24  # signed payload of a graded spike
     input_payload_bits: int = 8  # payload of a graded spike into a convolution: 0..255 or -128..127
     delay_max: int = 62  # time steps a synapse can hold a spike back
+    chip: bool = True  # whether a chip has it; else the CPU backends alone run it, and no network is mapped onto it
 
     @property
     def activation_max(self) -> int:
@@ -73,6 +74,7 @@ INT32 = Profile(
     bias_bits=30,
     bias_exponent_max=0,
     payload_bits=25,
+    chip=False,
 )
 PROFILES = {profile.name: profile for profile in (LOIHI_LAVA, INT32)}
 

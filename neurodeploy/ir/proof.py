@@ -106,7 +106,7 @@ def node_bounds(node: Node, known: Mapping[str, ValueType], steps: int, profile:
         if weight.ndim > 2:
             width = unsigned if inputs[0].range.lo >= 0 else signed
             yield Bound(node.name, "input payload", inputs[0].range, width(profile.input_payload_bits), source)
-    if node.op == "max_pool" and known[node.name].kind != "spikes":  # its ReLU neurons send differences of taps
+    if profile.chip and node.op == "max_pool" and known[node.name].kind != "spikes":  # its ReLUs send differences
         span, most = inputs[0].range, symmetric(profile.payload_max)
         yield Bound(node.name, "difference in a window", symmetric(span.hi - span.lo), most, source)
     if node.op == "lif":

@@ -31,7 +31,7 @@ from neurodeploy.ir.verify import types
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, positions, reshaped, sparse
 from neurodeploy.mapping.pool import any_of_window, largest_of_window
 from neurodeploy.mapping.reassociate import reassociate
-from neurodeploy.numerics import INT32, LOIHI_LAVA, PROFILES
+from neurodeploy.numerics import LOIHI_LAVA, PROFILES
 
 Lower = Callable[["Lowering", Node], "Signal | Drive"]
 
@@ -87,7 +87,7 @@ def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
 
 def _for_chip(graph: Graph) -> Graph:
     """The graph in a chip's widths: what was compiled for CPUs has to be proven again. Raises DoesNotFitError."""
-    if graph.profile != INT32.name:
+    if PROFILES[graph.profile].chip:
         return graph
     graph = replace(graph, profile=LOIHI_LAVA.name)
     try:

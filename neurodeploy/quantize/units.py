@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.proof import Bound, node_bounds
-from neurodeploy.numerics import LOIHI_LAVA, Profile
+from neurodeploy.numerics import Profile
 from neurodeploy.quantize.builder import Builder, Refused
 from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.currents import TOO_TIGHT, input_gain
@@ -166,6 +166,6 @@ def _finding(bound: Bound, build: Builder) -> Finding:
 
 
 def _next(profile: Profile) -> str:
-    if profile == LOIHI_LAVA:
+    if profile.chip:
         return 'compile it with target "cpu", which the CPU backends run; or put a spiking neuron into the shortcut'
     return "put a spiking neuron into the shortcut, or average fewer tokens"

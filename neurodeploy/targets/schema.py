@@ -12,10 +12,11 @@ from neurodeploy.numerics import PROFILES, Profile
 
 STATUSES = ("datasheet", "paper", "measured", "assumed", "absent")
 TEXTS = ("name", "title", "profile")
+_NO_WIDTHS = ("name", "chip")  # of a profile: a file says neither in its arithmetic
 _STEPS = {"delay_max": "time step"}
 
 SCHEMA: Mapping[str, Mapping[str, str]] = {
-    "arithmetic": {f.name: _STEPS.get(f.name, "bit") for f in fields(Profile) if f.name != "name"},
+    "arithmetic": {f.name: _STEPS.get(f.name, "bit") for f in fields(Profile) if f.name not in _NO_WIDTHS},
     "core": {"neurons": "neuron", "memory": "byte", "synapse_memory": "byte", "axons_in": "axon"},
     "chip": {"cores": "core", "neurons": "neuron", "synapses": "synapse", "area": "mm2"},
     "energy": {"synapse": "pJ", "neuron_update": "pJ", "spike_hop": "pJ"},
@@ -134,8 +135,9 @@ def _number(value: object) -> bool:
 
 def _disagreements(target: Target) -> Iterator[Finding]:
     """Widths of the file that are not those of the profile in `numerics`, which the proof and all backends use."""
-    for key, width in asdict(target.arithmetic).items():
-        if key != "name" and target.value("arithmetic", key) != width:
+    for key in SCHEMA["arithmetic"]:
+        width = getattr(target.arithmetic, key)
+        if target.value("arithmetic", key) != width:
             have = f"{target.value('arithmetic', key)}"
             need = f"{width}, as in profile {target.profile}"
             yield _finding("ND-T008", f"arithmetic.{key}", need, have, target.file)

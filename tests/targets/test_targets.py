@@ -34,7 +34,8 @@ def document() -> dict[str, Any]:
 def test_widths_of_the_file_are_those_of_the_arithmetic(name: str) -> None:
     target = load_target(name)
     widths = {key: fact.value for key, fact in target.facts["arithmetic"].items()}
-    assert {**widths, "name": target.profile} == asdict(PROFILES[target.profile])
+    chip = "core" in target.facts
+    assert {**widths, "name": target.profile, "chip": chip} == asdict(PROFILES[target.profile])
     assert target.arithmetic is PROFILES[target.profile]
 
 
