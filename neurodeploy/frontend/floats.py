@@ -18,6 +18,7 @@ from neurodeploy.frontend.timeloop import TimeLoop, time_loop
 from neurodeploy.images import Images, Shape, slices
 
 BATCH = 100
+FEW = 10  # samples, as many as the runs take that tell whether a batch is mixed
 LOOKED_AT = 64  # samples among which the ones are chosen that show whether a batch is mixed
 _EACH_STEP = 3  # rank of [T, N, classes]
 MEMORY = 1 << 28  # bytes that the input of the widest neuron may take in a batch; a run needs a few times as many
@@ -52,8 +53,8 @@ def run_float(
 
 def _apart(model: nn.Module, images: Images, batch: int, loop: TimeLoop | None) -> int:
     """How many samples can run at a time so that each is computed as if it were alone, and the memory holds them."""
-    if min(batch, len(images)) < 2:
-        return batch
+    if batch > 1 and len(images) <= FEW:
+        return 1
     one, _ = _watched(model, images[:1], loop)
     batch = min(batch, max(1, MEMORY // (4 * max((prod(shape) for shape in one), default=1))))
     return 1 if batch > 1 and _mixes(model, images, one, loop) else batch

@@ -25,27 +25,27 @@ class Leaky(Net):
 
 
 def test_batches_do_not_matter() -> None:
-    model, data, ticks = tiny_qkformer().double(), images(7, 8), []
+    model, data, ticks = tiny_qkformer().double(), images(14, 8), []
     whole = run_float(model, data, progress=lambda done, total: ticks.append((done, total)))
     parts = run_float(model, data, batch=3)
-    assert whole.shape == (7, 3)
+    assert whole.shape == (14, 3)
     assert np.allclose(whole, parts, atol=1e-12)
-    assert ticks == [(7, 7)]
+    assert ticks == [(14, 14)]
     assert len({tuple(row) for row in np.round(whole, 6)}) > 1
 
 
 def test_a_model_that_mixes_samples_runs_them_one_by_one() -> None:
-    model, data = lively(Leaky()), images(5, 4)
-    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(5)])
+    model, data = lively(Leaky()), images(12, 4)
+    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(12)])
     assert np.array_equal(run_float(model, data), alone)
 
 
 def test_samples_are_seen_to_mix_even_where_the_first_ones_are_silent() -> None:
-    model, data = lively(Leaky()), images(6, 4)
+    model, data = lively(Leaky()), images(12, 4)
     with torch.no_grad():
         model.bn.bias -= 1
     data[:2] = 0
-    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(6)])
+    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(12)])
     assert np.array_equal(run_float(model, data), alone)
     assert not np.array_equal(alone[0], alone[-1])
 
@@ -71,19 +71,19 @@ def test_flags_and_membranes_are_restored() -> None:
 
 def test_a_batch_is_no_larger_than_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widest neuron reads float32 [T, B, 4, 4, 4]; the logits are the same whatever the batch."""
-    model, data, sizes = lively(Net()).double(), images(7, 4), []
+    model, data, sizes = lively(Net()).double(), images(14, 4), []
     whole = run_float(model, data)
     model.register_forward_pre_hook(lambda module, arguments: sizes.append(len(arguments[0])))
     monkeypatch.setattr(floats, "MEMORY", 3 * STEPS * 64 * 4)
     assert np.allclose(run_float(model, data), whole, atol=1e-12)
-    assert sizes == [1, 3, 3, 3, 3, 3, 1]
+    assert sizes == [1, 3, 3, 3, 3, 3, 3, 3, 2]
     sizes.clear()
     run_float(model, data, 5, as_written=True)
-    assert sizes == [5, 2]
+    assert sizes == [5, 5, 4]
 
 
 def test_as_written_mixes_the_samples_of_a_batch() -> None:
-    model, data = lively(Leaky()), images(6, 4)
+    model, data = lively(Leaky()), images(12, 4)
     with torch.no_grad():
         model.lif.reset()
         first = model(torch.tensor(data[:4])).numpy()
@@ -131,8 +131,8 @@ class Alone(Net):
 
 @pytest.mark.parametrize("kind", [Across, Masked, Swapped, Alone])
 def test_samples_that_mix_behind_the_neurons_run_one_by_one(kind: type[Net], caplog: pytest.LogCaptureFixture) -> None:
-    model, data = lively(kind()), images(5, 4)
-    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(5)])
+    model, data = lively(kind()), images(12, 4)
+    alone = np.concatenate([run_float(model, data[i : i + 1]) for i in range(12)])
     assert not caplog.records
     assert np.array_equal(run_float(model, data), alone)
     assert "one by one" in caplog.text
