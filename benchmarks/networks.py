@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS = ROOT / "examples" / "checkpoints"
 NETWORKS = ("qkformer_10_768", "qkformer_10_384", "spikformer_8_512", "qkformer_mnist", "spikformer_mnist")
 CALIBRATION = 64  # digits
+BULK = 64  # samples; larger batches are for peers that slice them themselves
 STATE, IMAGES, LOGITS, ARTEFACT, FLOAT = "state.pth", "images.npy", "logits.npy", "artefact.onnx", "float"
 
 
@@ -85,13 +86,13 @@ def prepare(files: Files, count: int, batches: Sequence[int], wanted: set[str]) 
 
 
 def float_logits(model: nn.Module, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of the float model, sample by sample."""
+    """Logits of the float model, sample by sample; of many, in batches, in which samples do not depend on others."""
     import torch
     from spikingjelly.activation_based import functional
 
     found = []
     with torch.inference_mode():
-        for image in torch.from_numpy(images).split(1):
+        for image in torch.from_numpy(images).split(1 if len(images) <= BULK else BULK):
             functional.reset_net(model)
             found.append(model(image).numpy())
     functional.reset_net(model)

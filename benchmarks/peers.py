@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.networks import ARTEFACT, FLOAT, STATE, Files, trained
+from benchmarks.networks import ARTEFACT, BULK, FLOAT, STATE, Files, trained
 
 LAVA_SAMPLES = 16
-BULK = 64  # samples; larger batches are for those who slice them themselves
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,17 @@ def ratios(measured: Mapping[str, dict[str, Any]]) -> None:
             found["ratio"] = {name: found["cpu_ms"][name] / base[name] for name in ("median", "min")}
 
 
+def gathered(path: Path) -> list[dict[str, Any]]:
+    """The runs that the file holds, if there is one. Raises ValueError for a file of another kind."""
+    held = json.loads(path.read_text()) if path.is_file() else []
+    if not isinstance(held, list):
+        raise ValueError(f"{path} holds no runs: remove it, or name another file")
+    return held
+
+
 def merge(path: Path, runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Write runs beside those of other networks, batches and threads that the file holds; all of them, in order."""
-    known = json.loads(path.read_text()) if path.is_file() else []
-    held = {(run["network"], run["batch"], run["threads"]): run for run in [*known, *runs]}
+    held = {(run["network"], run["batch"], run["threads"]): run for run in [*gathered(path), *runs]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(list(held.values()), indent=1) + "\n")
     return list(held.values())

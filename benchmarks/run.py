@@ -24,8 +24,8 @@ from rich.table import Table
 
 from benchmarks import machine, report
 from benchmarks.clock import Seconds
-from benchmarks.networks import IMAGES, LOGITS, NETWORKS, ROOT, Files, prepare, trained, weights_and_images
-from benchmarks.peers import BULK, PEERS
+from benchmarks.networks import BULK, IMAGES, LOGITS, NETWORKS, ROOT, Files, prepare, trained, weights_and_images
+from benchmarks.peers import PEERS
 from benchmarks.worker import SPAWN, Absent, Ready, Worker
 
 BUILD = ROOT / "build"
@@ -159,7 +159,10 @@ def made(name: str, batches: Sequence[int], chosen: Settings) -> Files:
 def main(**options: Any) -> None:
     """Measure, show, and gather the figures."""
     chosen = Settings(**options)
-    held, failures = list[dict[str, Any]](), list[str]()
+    try:
+        held, failures = report.gathered(chosen.path), list[str]()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     for name in chosen.networks:
         sizes = chosen.batches or ((1, 8, DIGITS) if trained(name) else (1, 8))
         files = made(name, sizes, chosen)

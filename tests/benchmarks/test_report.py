@@ -67,6 +67,13 @@ def test_a_run_takes_the_place_of_the_same_run_alone(tmp_path: Path) -> None:
     assert [(r["batch"], r["rounds"]) for r in held] == [(8, 9), (1, 3)]
 
 
+def test_a_file_of_another_kind_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text('{"results": {}}')
+    with pytest.raises(ValueError, match="holds no runs"):
+        report.gathered(path)
+
+
 def test_the_document_keeps_what_stands_around_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "performance.md"
     path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
