@@ -20,10 +20,11 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network", "module
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")  # moving averages that stand beside the weights
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 COUNTER = "num_batches_tracked"  # of batch norms, which eval mode does not read
-VARIANCE = "running_var"
-# Layers that the official models carry and never call. A model that has one of them may well call it, so that only a
-# checkpoint may have them beyond its model.
-UNUSED = frozenset({"norm", "norm1", "norm2", COUNTER, "pos_embed", "qkv_mp", "res_lif"})
+MEAN, VARIANCE = "running_mean", "running_var"
+# What the official models carry and never call: layer norms, and positions. A model that has one of them may well call
+# it, so that only a checkpoint may have them beyond its model.
+NORMS = frozenset({"norm", "norm1", "norm2"})
+POSITIONS = "pos_embed"
 _DEEPEST = 8  # wrappers inside one another
 _PLAIN = "leave ema (--ema) out to take the weights themselves"
 _SAVE = "save it again with torch.save(model.state_dict(), path)"
@@ -68,7 +69,7 @@ def load_into(model: nn.Module, path: str | PathLike[str], *, ema: bool = False)
     state, expected = load_checkpoint(path, ema=ema), model.state_dict()
     missing, unexpected = ([*(a.keys() - b.keys())] for a, b in ((expected, state), (state, expected)))
     idle = [key for key in missing if key.endswith(COUNTER)]
-    idle += [key for key in unexpected if not UNUSED.isdisjoint(key.split("."))]
+    idle += [key for key in unexpected if _is_unused(key, state)]
     findings = [
         *_key_findings(path, "every parameter of the model", "missing", set(missing) - set(idle)),
         *_key_findings(path, "parameters of the model only", "unexpected", set(unexpected) - set(idle)),
@@ -78,6 +79,14 @@ def load_into(model: nn.Module, path: str | PathLike[str], *, ema: bool = False)
         raise InvalidFileError(findings)
     model.load_state_dict({key: value for key, value in state.items() if key in expected}, strict=False)
     return tuple(sorted(idle))
+
+
+def _is_unused(key: str, state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a key of a checkpoint is one that the official models never read; a batch norm called norm is read."""
+    *_, layer, name = ("", *key.split("."))
+    if layer in NORMS and name in ("weight", "bias"):
+        return state[key].ndim == 1 and f"{key.removesuffix(name)}{MEAN}" not in state
+    return name in (COUNTER, POSITIONS)
 
 
 def _key_findings(path: str | PathLike[str], need: str, kind: str, keys: set[str]) -> Iterator[Finding]:
@@ -120,9 +129,7 @@ def _state_dict(file: Path, loaded: Any, ema: bool) -> dict[Any, Any]:
     for _ in range(_DEEPEST):
         if not isinstance(loaded, dict):
             break
-        plain, means = (
-            [name for name in names if isinstance(loaded.get(name), dict)] for names in (WRAPPERS, AVERAGED)
-        )
+        plain, means = ([name for name in names if _holds_tensors(loaded.get(name))] for names in (WRAPPERS, AVERAGED))
         if not plain and not means:
             if wanted:
                 raise _invalid(file, "ND-F108", "moving averages of the weights", "none beside them", _PLAIN)
@@ -135,6 +142,19 @@ def _state_dict(file: Path, loaded: Any, ema: bool) -> dict[Any, Any]:
         wanted = wanted and name not in means
         loaded = loaded[name]
     return {}
+
+
+def _holds_tensors(wrapper: object) -> bool:
+    """Whether it is a dict with a tensor, in it or in wrappers inside it: a `model` may well be a configuration."""
+    waiting, seen = [wrapper], set[int]()
+    while waiting:
+        held = waiting.pop()
+        if isinstance(held, dict) and id(held) not in seen:
+            seen.add(id(held))
+            if any(isinstance(value, Stored) for value in held.values()):
+                return True
+            waiting.extend(held.get(name) for name in (*WRAPPERS, *AVERAGED))
+    return False
 
 
 def _check_tensors(file: Path, state: dict[Any, Any]) -> None:

@@ -54,6 +54,7 @@ _FOREIGN: dict[str, str] = {  # kinds of tensors that no layer has, by the name 
 }
 _TENSOR_MODULES = ("torch", "torch.storage", "torch._utils")
 MAX_RANK = 64  # of a tensor, in torch
+MAX_EXPANDED = 1 << 24  # elements of a tensor that repeats what it holds, as torch.expand makes it
 MAX_OPCODES = 20_000_000  # of one pickle: an optimizer's state of a large model has some 100,000
 MAX_KEY = 8  # entries of a tuple that is a key
 
@@ -140,12 +141,16 @@ class Stored:
             raise pickle.UnpicklingError("a tensor of absurd shape")
         reach = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
         held = len(self.storage.data) // self.storage.dtype.itemsize
-        if (prod(self.shape) and self.offset + reach >= held) or prod(self.shape) > held:
+        own = prod(n for n, stride in zip(self.shape, self.strides, strict=True) if stride)
+        if prod(self.shape) and (self.offset + reach >= held or own > held):
             raise pickle.UnpicklingError("a tensor that leaves its storage")
+        if prod(self.shape) > max(held, MAX_EXPANDED):
+            raise pickle.UnpicklingError("a tensor expanded beyond measure")
         if not prod(self.shape):
             return torch.zeros(self.shape, dtype=self.storage.dtype)
         flat = torch.frombuffer(self.storage.data, dtype=self.storage.dtype)
-        return torch.as_strided(flat, self.shape, self.strides, self.offset).contiguous()
+        values = torch.as_strided(flat, self.shape, self.strides, self.offset)
+        return values if own < prod(self.shape) else values.contiguous()  # many expanded ones would fill the memory
 
 
 def _naturals(values: object) -> tuple[int, ...]:

@@ -99,6 +99,7 @@ def test_views_and_dtypes(tmp_path: Path, zipped: bool) -> None:
     base = torch.arange(24, dtype=torch.float32).reshape(4, 6)
     kinds = (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8)
     content = {"t": base.t(), "part": base[1:3, ::2], "empty": base[:0], "scalar": base[2, 3], "all": base}
+    content |= {"expanded": torch.ones(1).expand(10), "rows": base[:1].expand(50, 6)}
     content |= {str(kind): base.to(kind) for kind in (*kinds, torch.uint8, torch.bool)}
     content["parameter"] = nn.Parameter(base)
     state = load_checkpoint(saved(tmp_path / "c.pth", content, zipped))
@@ -223,7 +224,9 @@ def test_a_handwritten_archive_is_read(tmp_path: Path) -> None:
     [
         tensor_pickle((3,), (1,), 3),
         tensor_pickle((2,), (1,), 2**40),
-        tensor_pickle((2**20,), (0,), 2),
+        tensor_pickle((2**25,), (0,), 2),
+        tensor_pickle((2, 2**47), (0, 0), 2),
+        tensor_pickle((3, 5), (1, 0), 3),
         tensor_pickle((2,), (5,), 2),
         tensor_pickle((2,), (1,), 2, offset=1),
         tensor_pickle((2,), (1,), 2, offset=-1),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from neurodeploy.errors import InvalidFileError
-from neurodeploy.frontend import load_into
+from neurodeploy.frontend import load_checkpoint, load_into
 from tests.frontend.test_checkpoint import refusal, same, saved, small
 
 
@@ -119,10 +119,36 @@ def test_averages_inside_a_wrapper_of_their_own(tmp_path: Path) -> None:
 
 def test_keys_that_the_published_models_carry_and_never_read(tmp_path: Path) -> None:
     """All of them beside one that is wrong: the wrong one alone is refused."""
-    unused = ("norm.weight", "block.0.norm1.bias", "block.0.norm2.weight", "pos_embed", "block.0.attn.qkv_mp.w")
-    unused = (*unused, "block.0.attn.res_lif.w", "block.0.bn.num_batches_tracked")
+    unused = ("norm.weight", "block.0.norm1.bias", "block.0.norm2.weight", "pos_embed", "patch.pos_embed")
+    unused = (*unused, "block.0.bn.num_batches_tracked")
     state = {**small().state_dict(), **{key: torch.ones(2) for key in unused}}
     assert load_into(small(), saved(tmp_path / "c.pth", state)) == tuple(sorted(unused))
     state["block.0.normal.weight"] = torch.ones(2)
     finding = refusal(lambda: load_into(small(), saved(tmp_path / "c.pth", state)))
     assert finding.have == "1 unexpected: block.0.normal.weight"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"x.norm.conv.weight": 1},
+        {"norm1.weight": 4},
+        {"norm.running_mean": 1},
+        {"x.norm.weight": 1, "x.norm.bias": 1, "x.norm.running_mean": 1, "x.norm.running_var": 1},
+        {"pos_embed.weight": 1},
+        {"norm": 1},
+        {"attn.qkv_mp.weight": 1},
+    ],
+)
+def test_what_only_looks_like_the_unused_layers_is_refused(tmp_path: Path, keys: dict[str, int]) -> None:
+    """By the rank of its tensor: a convolution, a batch norm and a part of something called norm are read."""
+    state = {**small().state_dict(), **{key: torch.ones((2,) * rank) for key, rank in keys.items()}}
+    finding = refusal(lambda: load_into(small(), saved(tmp_path / "c.pth", state)))
+    assert finding.have == f"{len(keys)} unexpected: {', '.join(sorted(keys))}"
+
+
+@pytest.mark.parametrize("model", [{"name": "former", "depths": [1, 2]}, {}, {"state_dict": {"depth": 4}}])
+def test_a_wrapper_without_tensors_is_passed_over(tmp_path: Path, model: dict[str, object]) -> None:
+    weights = small().state_dict()
+    state = load_checkpoint(saved(tmp_path / "c.pth", {"model": model, "net": weights, "ema": {}}))
+    assert state.keys() == weights.keys()
