@@ -34,8 +34,9 @@ from neurodeploy.evaluation import (
 )
 from neurodeploy.images import Images, check_calibration, check_images, example_shape, slices
 from neurodeploy.ir import artefact
-from neurodeploy.ir.graph import EVENTS, Graph
+from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.mapped import AttentionOrder, MappedGraph
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES
@@ -72,18 +73,14 @@ class CompiledModel:
     @property
     def pixel_range(self) -> tuple[float, float]:
         """The smallest and the largest value that the code of the input can hold; what lies beyond is clipped."""
-        (encode,) = self.graph.encoders
-        return encode.number("step") * encode.integer("lo"), encode.number("step") * encode.integer("hi")
+        return PixelCode.of_graph(self.graph).range
 
     def clipped_share(self, images: object) -> float:
         """The share of pixels beyond `pixel_range` by more than half a code; of event frames, of those with an event.
 
         Raises UsageError for bad images.
         """
-        checked, (encode,) = check_images(images, self.input_shape), self.graph.encoders
-        low, high = ((encode.integer(end) + half) * encode.number("step") for end, half in (("lo", -0.5), ("hi", 0.5)))
-        beyond = int(np.count_nonzero((checked < low) | (checked > high)))
-        return beyond / max(1, np.count_nonzero(checked) if encode.op == EVENTS else checked.size)
+        return PixelCode.of_graph(self.graph).clipped_share(check_images(images, self.input_shape))
 
     def __repr__(self) -> str:
         graph, size = self.graph, "x".join(map(str, self.input_shape))

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import Interval
 
 PopulationKind = Literal["source", "lif", "sum", "relu", "product"]
@@ -122,18 +123,6 @@ class Crossbar:
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """Pixels to integers: clip(rint(x / step), lo, hi), rint to even, x and step float32.
-
-    events: a sample is event frames [T, *shape], one a step, and no image that stays for T steps.
-    """
-
-    step: float
-    interval: Interval
-    events: bool = False
-
-
-@dataclass(frozen=True)
 class MappedGraph:
     """A network of populations and crossbars, for samples that stream back to back, T steps each.
 
@@ -145,7 +134,7 @@ class MappedGraph:
     name: str
     profile: str
     steps: int
-    encoding: Encoding
+    encoding: PixelCode
     populations: tuple[Population, ...]
     crossbars: tuple[Crossbar, ...]
     output: str

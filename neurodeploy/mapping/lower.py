@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
-from neurodeploy.ir.graph import EVENTS, Graph, Node
+from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.mapped import (
     AttentionOrder,
     ConvWeights,
-    Encoding,
     MappedGraph,
     Population,
     SparseWeights,
@@ -25,6 +24,7 @@ from neurodeploy.ir.mapped import (
 )
 from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.passes import remove_dead, run_passes
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
@@ -110,14 +110,12 @@ def _ordered(graph: Graph, attention: AttentionOrder) -> Graph:
 def _finished(state: Lowering) -> MappedGraph:
     graph, network = state.graph, state.network
     (source,), readout = graph.encoders, graph.by_name[graph.output]
-    span = Interval(source.integer("lo"), source.integer("hi"))
-    encoding = Encoding(source.number("step"), span, source.op == EVENTS)
     signals = {name: value for name, value in state.values.items() if isinstance(value, Signal)}
     return MappedGraph(
         name=graph.name,
         profile=graph.profile,
         steps=graph.steps,
-        encoding=encoding,
+        encoding=PixelCode.of(source),
         populations=tuple(network.populations.values()),
         crossbars=tuple(network.crossbars),
         output=state.signal(graph.output).population,

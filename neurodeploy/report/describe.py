@@ -9,8 +9,9 @@ from math import prod
 from typing import Any
 
 from neurodeploy.errors import Finding, InvalidFileError, NeurodeployError
-from neurodeploy.ir.graph import EVENTS, Graph, Node
+from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types
@@ -26,6 +27,7 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
     case and limit of every proven quantity.
     """
     known, held = types(graph), [bound_document(bound) for bound in bounds]
+    code = PixelCode.of_graph(graph)
     layers = [_layer(node, known) for node in graph.nodes]
     return {
         "name": graph.name,
@@ -35,8 +37,8 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "time_loop": graph.metadata.get("time_loop", ""),
         "read_out": graph.metadata.get("read_out", ""),
         "input": list(graph.image_shape),
-        "input_kind": "event frames" if graph.encoders[0].op == EVENTS else "image",
-        "pixel_range": _pixel_range(graph),
+        "input_kind": "event frames" if code.events else "image",
+        "pixel_range": [*code.range],
         "classes": known[graph.output].size,
         "output_scale": graph.output_scale,
         "parameters": _parsed(graph, "parameters", "{}", dict),
@@ -49,12 +51,6 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "choices": _choices(graph),
         "versions": _parsed(graph, "versions", "{}", dict),
     }
-
-
-def _pixel_range(graph: Graph) -> list[float]:
-    """The smallest and the largest value that the code of the input can hold."""
-    (encode,) = graph.encoders
-    return [encode.number("step") * encode.integer(end) for end in ("lo", "hi")]
 
 
 def _coupled(graph: Graph) -> list[str]:

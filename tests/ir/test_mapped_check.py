@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import VerifyError
-from neurodeploy.ir.mapped import Crossbar, Encoding, MappedGraph, Population, SparseWeights
+from neurodeploy.ir.mapped import Crossbar, MappedGraph, Population, SparseWeights
 from neurodeploy.ir.mapped_check import check_mapped, rules
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.reach import reaches
 from neurodeploy.ir.types import Interval
 from neurodeploy.mapping import lower
@@ -186,7 +187,7 @@ def test_a_maximum_is_seen_through_relays_and_signs() -> None:
     b.connect("one", "both", np.array([[1], [-1]]), delay=62)
     b.connect("two", "both", np.array([[1], [-1]]), delay=61)
     parts = tuple(b.populations), tuple(b.crossbars)
-    graph = MappedGraph("net", "loihi-lava", 1, Encoding(1.0, pixels), *parts, "both", np.zeros(2, np.int64), 1.0, {})
+    graph = MappedGraph("net", "loihi-lava", 1, PixelCode(1.0, pixels), *parts, "both", np.zeros(2, np.int64), 1.0, {})
     reach = reaches(check_mapped(graph))
     assert reach["two"].received == Interval(-5, 5)
     assert reach["both"].sent == Interval(-3, 3)

@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from neurodeploy.ir.mapped import ConvWeights, Encoding, MappedGraph, PopulationKind
+from neurodeploy.ir.mapped import ConvWeights, MappedGraph, PopulationKind
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.reach import reaches
 from neurodeploy.ir.types import Interval
 from tests.backends.lava.graphs import Builder, Int, dense
@@ -28,7 +29,7 @@ def random_network(seed: int) -> MappedGraph:
                 matrix = b.weights(2, b.populations[j].size, low=-2, high=2, keep=0.6)
                 b.connect(f"p{j}", f"p{i}", matrix, port=port, delay=i - 1 - j)
     parts = tuple(b.populations), tuple(b.crossbars)
-    return MappedGraph("net", "loihi-lava", 1, Encoding(1.0, PIXELS), *parts, "p5", np.zeros(2, np.int64), 1.0, {})
+    return MappedGraph("net", "loihi-lava", 1, PixelCode(1.0, PIXELS), *parts, "p5", np.zeros(2, np.int64), 1.0, {})
 
 
 def all_sent(graph: MappedGraph) -> dict[str, Int]:
@@ -59,5 +60,5 @@ def test_padding_adds_zero_to_what_a_convolution_reads() -> None:
     b.add("sum", "sum", (1, 3, 3), 1, interval=WIDE)
     b.convolve("pixels", "sum", ConvWeights(np.ones((1, 1, 3, 3), np.int64), (1, 1), (1, 1), 1, (), ()))
     parts = tuple(b.populations), tuple(b.crossbars)
-    graph = MappedGraph("net", "loihi-lava", 1, Encoding(1.0, pixels), *parts, "sum", np.zeros(9, np.int64), 1.0, {})
+    graph = MappedGraph("net", "loihi-lava", 1, PixelCode(1.0, pixels), *parts, "sum", np.zeros(9, np.int64), 1.0, {})
     assert reaches(graph)["sum"].sent == Interval(0, 27)

@@ -53,8 +53,7 @@ def run_mapped(
 
 
 def _encode(mapped: MappedGraph, images: Images) -> Int64:
-    span = mapped.encoding.interval
-    codes: Int64 = np.clip(np.rint(images / np.float32(mapped.encoding.step)), span.lo, span.hi).astype(np.int64)
+    codes = mapped.encoding.encode(images)
     if mapped.encoding.events:
         return codes.reshape(len(codes) * mapped.steps, -1)  # [N * T, pixels]
     return np.repeat(codes.reshape(len(codes), -1), mapped.steps, axis=0)

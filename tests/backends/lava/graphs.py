@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from neurodeploy.ir.mapped import (
     ConvWeights,
     Crossbar,
-    Encoding,
     MappedGraph,
     Population,
     PopulationKind,
     SparseWeights,
     Views,
 )
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import BINARY, BYTE, Interval
 
 Int = NDArray[np.int64]
@@ -149,7 +149,7 @@ def slow() -> MappedGraph:
 
 def _graph(b: Builder, steps: int, views: dict[str, tuple[str, Views]]) -> MappedGraph:
     bias = b.rng.integers(-500, 500, b.populations[-1].shape)
-    encoding = Encoding(1 / 255, BYTE)
+    encoding = PixelCode(1 / 255, BYTE)
     parts = tuple(b.populations), tuple(b.crossbars)
     return MappedGraph("net", "loihi-lava", steps, encoding, *parts, "logits", bias, 0.25, views)
 
