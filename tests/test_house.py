@@ -31,6 +31,12 @@ def test_import_loads_no_heavy_package() -> None:
     assert not HEAVY & set(loaded.split())
 
 
+def test_the_command_line_loads_no_package_before_a_command_runs() -> None:
+    """So that doctor can say of each what is wrong with it."""
+    loaded = fresh("import sys, neurodeploy.cli.app; print(*{name.partition('.')[0] for name in sys.modules})")
+    assert not (HEAVY | {"networkx", "numpy", "onnx"}) & set(loaded.split())
+
+
 def test_import_takes_under_300_ms() -> None:
     code = "import time; t = time.perf_counter(); import neurodeploy; print(time.perf_counter() - t)"
     assert min(float(fresh(code)) for _ in range(3)) < 0.3

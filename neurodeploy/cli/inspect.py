@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from neurodeploy.cli import options
-from neurodeploy.cli.inputs import load_data
 from neurodeploy.cli.output import Output
 
 VIEWS = {
@@ -41,10 +40,13 @@ def inspect(
 ) -> None:
     """Layers, types, proven bounds, the quantizer's choices, operations, theoretical energy and sizes of ARTEFACT."""
     from neurodeploy import api
+    from neurodeploy.cli.inputs import load_data
     from neurodeploy.report import text
 
     deployed = api.load(artefact)
     samples = None if images is None else load_data(images, limit).images
+    if samples is not None:
+        options.note_clipped(output, deployed, samples)
     with output.progress("measure firing rates") as progress:
         operations = deployed.operations(samples, mac, progress)
     document = deployed.describe(mapped) | {"operations": operations.as_json()}

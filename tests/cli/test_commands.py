@@ -14,7 +14,9 @@ from neurodeploy import api
 from neurodeploy.backends.result import RunResult
 from neurodeploy.cli.compile import parse_bits
 from neurodeploy.cli.doctor import _package
+from neurodeploy.cli.inspect import inspect
 from neurodeploy.errors import UsageError
+from neurodeploy.evaluation.operations import CONVENTIONS
 from tests.cli.conftest import CLASSES, SAMPLES, Command, Files
 from tests.traced_graphs import pictures
 
@@ -194,11 +196,18 @@ def test_lava_simulates_and_compares(call: Command, files: Files, tmp_path: Path
     assert (status["lava"], status["version"][:4]) == ("0.10.0", "3.10")
 
 
-def test_images_of_another_scale_are_noted(call: Command, files: Files, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["run"], ["inspect", "--no-mapped"]])
+def test_images_of_another_scale_are_noted(call: Command, files: Files, tmp_path: Path, words: list[str]) -> None:
     np.save(tmp_path / "bytes.npy", (np.load(files.images) * 255).astype(np.uint8))
-    scaled = call("run", files.artefact, "--images", str(tmp_path / "bytes.npy"))
+    scaled = call(*words, files.artefact, "--images", str(tmp_path / "bytes.npy"))
     assert scaled.code == 0 and "of the pixels lie beyond" in scaled.err
-    assert "pixels" not in call("run", files.artefact, "--images", files.images).err
+    assert "pixels" not in call(*words, files.artefact, "--images", files.images).err
+
+
+def test_what_an_option_offers_is_what_there_is() -> None:
+    """The options are written out, for the command line loads no NumPy before a command runs."""
+    offered = {option.name: getattr(option.type, "choices", ()) for option in inspect.params}
+    assert tuple(offered["mac"]) == CONVENTIONS
 
 
 def test_channels_last_are_told_how_to_turn(call: Command, files: Files, tmp_path: Path) -> None:
