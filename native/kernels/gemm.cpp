@@ -157,16 +157,17 @@ void by_tiles(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emi
 
 // Scratch of the event path: sums of both halves of a wide block, and of each row of a chunk the axons that fired.
 struct Fired {
-    i64 per_strip, fan_in, slices;
-    i32 *sums, *high, *starts;
+    i64 per_strip, fan_in;
+    i32 *sums, *high;
+    i64* starts;  // of each row in `lists`, and where the last one ends
     std::uint16_t* lists;
 
     Fired(const GemmArgs& args, const Strips& strips, i64 rows, char* scratch)
-        : per_strip(strips.size * args.rows), fan_in(args.k4 * GROUP), slices(slices_of(args.k4)) {
+        : per_strip(strips.size * args.rows), fan_in(args.k4 * GROUP) {
         sums = reinterpret_cast<i32*>(scratch);
         high = sums + per_strip * OUTPUTS;
-        starts = high + per_strip * OUTPUTS;
-        lists = reinterpret_cast<std::uint16_t*>(starts + rows * (slices + 1));
+        starts = reinterpret_cast<i64*>(high + per_strip * OUTPUTS);
+        lists = reinterpret_cast<std::uint16_t*>(starts + rows + 1);
     }
 
     // Lists the strips first .. last - 1, unless too many axons fired: then false.
@@ -177,8 +178,10 @@ struct Fired {
             ++rows;
         });
         if (double(fired) > MOST_FIRED * double(rows * fan_in)) return false;
+        i64 listed = 0;
         each_row(args, x, strips, first, last, [&](i64 row, const u8* axons) {
-            list_fired(axons, args.offsets, args.k4, args.tap, lists + row * fan_in, starts + row * (slices + 1));
+            starts[row] = listed;
+            starts[row + 1] = listed += list_fired(axons, args.offsets, args.k4, args.tap, lists + listed);
         });
         return true;
     }
@@ -193,13 +196,10 @@ struct Fired {
     }
 
     void sum(i64 index, i64 rows, const i8* columns) {
-        for (i64 slice = 0; slice < slices; ++slice) {
-            for (i64 r = 0; r < rows; ++r) {
-                const i64 row = index * per_strip + r;
-                const i32* from = starts + row * (slices + 1) + slice;
-                add_columns(lists + row * fan_in + from[0], from[1] - from[0], columns, slice > 0, sums + r * OUTPUTS,
-                            high + r * OUTPUTS);
-            }
+        for (i64 r = 0; r < rows; ++r) {
+            const i64 row = index * per_strip + r;
+            const i64 count = starts[row + 1] - starts[row];
+            add_columns(lists + starts[row], count, columns, sums + r * OUTPUTS, high + r * OUTPUTS);
         }
     }
 };
@@ -220,9 +220,11 @@ void by_columns(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit e
         const i64 first = strips.count * chunk / chunks, last = strips.count * (chunk + 1) / chunks;
         if (chunk != listed) quiet = fired.list(args, x, strips, first, last);
         listed = chunk;
+        const i8* columns = args.columns + pair * fired.fan_in * WIDE;
+        for (i64 k = 0; quiet && k < fired.fan_in; ++k) __builtin_prefetch(columns + k * WIDE);
         for (i64 i = first; i < last; ++i) {
             const Strip strip = strips.at(args, i);
-            if (quiet) fired.sum(i - first, strip.count * args.rows, args.columns + pair * fired.fan_in * WIDE);
+            if (quiet) fired.sum(i - first, strip.count * args.rows, columns);
             for (i64 block = 2 * pair; block < least(2 * pair + 2, blocks); ++block) {
                 if (!quiet) sum_rows<u8>(args, axons_of(args, x, strip), strip.count, block, fired.sums);
                 emit(quiet && block % 2 ? fired.high : fired.sums, strip.count, block, place_of(args, strip, block));

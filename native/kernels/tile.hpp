@@ -11,9 +11,8 @@ inline constexpr i64 OUTPUTS = 32;  // a block
 inline constexpr i64 TILE_ROWS = 12;
 inline constexpr i64 GROUP = 4;
 inline constexpr i64 WIDE = 64;  // outputs of a column of the event path
-inline constexpr i64 SLICE = 384;  // columns that stay in L1 while the rows of a strip pass
 inline constexpr i64 STRIP_ROWS = 48;  // sums that wait for their neurons, in L1
-inline constexpr i64 EVENT_ROWS = 192;  // rows that are listed together for the event path
+inline constexpr i64 EVENT_ROWS = 800;  // rows that are listed together for the event path
 
 namespace ND_PATH {
 
@@ -33,15 +32,12 @@ static inline void wide_row(const u8* x, const i32* offsets, i64 k4, const i8* w
     for (i64 o = 0; o < OUTPUTS; ++o) sums[o] = i32(total[o]);
 }
 
-static inline i64 slices_of(i64 k4) { return (k4 * GROUP + SLICE - 1) / SLICE; }
-
-// How many axons of a row fired, and which, as indices into its columns; slice i of them begins at starts[i].
+// How many axons of a row fired; which, as indices into its columns (returns how many).
 i64 count_fired(const u8* x, const i32* offsets, i64 k4, i64 tap);
-void list_fired(const u8* x, const i32* offsets, i64 k4, i64 tap, std::uint16_t* fired, i32* starts);
+i64 list_fired(const u8* x, const i32* offsets, i64 k4, i64 tap, std::uint16_t* fired);
 
-// The sum of the columns of axons that fired, for the first 32 outputs in `low`, for the other 32 in `high`; `more`:
-// added to what is there.
-void add_columns(const std::uint16_t* fired, i64 count, const i8* columns, bool more, i32* low, i32* high);
+// The sum of the columns of the axons that fired: of the first 32 outputs to `low`, of the other 32 to `high`.
+void add_columns(const std::uint16_t* fired, i64 count, const i8* columns, i32* low, i32* high);
 
 // The share of axons that fire above which the tile is faster than columns.
 extern const double MOST_FIRED;

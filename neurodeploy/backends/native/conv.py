@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.native.lower import EVENT_ROWS, SIGNED_BYTE_MAX, SLICE, STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
+from neurodeploy.backends.native.lower import EVENT_ROWS, SIGNED_BYTE_MAX, STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
 from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import BYTES, Buffer, Shape, Space, Type, View, dense
 from neurodeploy.ir.graph import Node
@@ -163,8 +163,7 @@ def _gemm(
         runs, positions = 1, runs * positions
     lines = conv.pool[0][0] * axons.positions + 1 if conv.pool else 2  # a ring of lines, or both halves of a strip
     sums = max(2 * STRIP_ROWS, lines * axons.rows) * TILE_OUTPUTS * BYTES[Type.I32]
-    starts = 4 * (2 + matrix.shape[1] // SLICE)
-    lists = max(EVENT_ROWS, axons.rows) * (2 * matrix.shape[1] + starts) if events else 0
+    lists = max(EVENT_ROWS, axons.rows) * (matrix.shape[1] + 8) + 64 if events else 0  # half of the axons may fire
     recorder.scratch = max(recorder.scratch, sums + lists)
     recorder.add(
         "gemm",

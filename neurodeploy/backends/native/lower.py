@@ -15,7 +15,7 @@ from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.numerics import Profile
 
 SIGNED_BYTE_MAX = 127
-TILE_OUTPUTS, TILE_GROUP, STRIP_ROWS, EVENT_ROWS, SLICE = 32, 4, 48, 192, 384  # native/kernels/tile.hpp
+TILE_OUTPUTS, TILE_GROUP, STRIP_ROWS, EVENT_ROWS = 32, 4, 48, 800  # native/kernels/tile.hpp
 
 
 @dataclass
