@@ -20,8 +20,10 @@ from neurodeploy.ir.text import to_text
 from neurodeploy.mapping import lower
 from neurodeploy.numerics import INT32, LOIHI_LAVA, PROFILES, Profile
 from neurodeploy.quantize import QuantizeOptions, fold_batchnorm, quantize
+from neurodeploy.quantize.builder import Builder
+from neurodeploy.quantize.pixels import quantize_input
 from neurodeploy.quantize.quantize import WORST_THRESHOLD
-from neurodeploy.quantize.streams import find_streams
+from neurodeploy.quantize.streams import Share, find_streams
 from tests.float_graph import run_float
 from tests.shortcut_graphs import SHORTCUTS
 from tests.traced_graphs import FAMILIES, Sketch, pictures
@@ -120,6 +122,17 @@ def test_spikes_and_a_part_of_spikes_join_one_current(parts: int, profile: Profi
     assert worth == pytest.approx(round(worth), rel=1e-9) and choice["weight_error"] < 0.02
     assert all(bound.holds for bound in prove(graph))
     assert (reference.run(graph, images).logits == onnx.run(graph, images).logits).all()
+
+
+def test_a_trial_writes_nothing_into_its_builder() -> None:
+    build = Builder(fold_batchnorm(FAMILIES["qkformer"]()), QuantizeOptions(), pictures(2))
+    trial = build.trial({"conv": Share(0.5, 1)})
+    for node in trial.traced.of("input"):
+        quantize_input(trial, node)
+    trial.codes["x"] = trial.values["images"]
+    assert trial.nodes and trial.types and trial.values and trial.choices
+    assert not (build.nodes or build.types or build.values or build.choices or build.codes or build.shares)
+    assert trial.reaches is build.reaches  # of the float network: measured once for all trials
 
 
 def test_readers_of_different_thresholds() -> None:
