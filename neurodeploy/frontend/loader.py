@@ -104,6 +104,7 @@ def _mend_import(module: str) -> str:
 
 def _executed(file: Path) -> ModuleType:
     """The module of a file, under a name that no other file has: the source of its classes is looked up by name."""
+    file = file.resolve()  # the same file by another path has the same name
     stem, number = f"neurodeploy_model_{file.stem}", 1
     name = stem
     while getattr(sys.modules.get(name), "__file__", str(file)) != str(file):

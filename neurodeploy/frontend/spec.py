@@ -36,7 +36,7 @@ class ModelSpec:
         """(have, next) where a callable does not take these arguments; None where it does, or Python cannot tell."""
         try:
             signature = inspect.signature(factory)
-        except (TypeError, ValueError):
+        except Exception:  # noqa: BLE001  (the user's object may raise anything when it is looked at)
             return None
         form = f"write it as {self.place}:{self.factory}{_shown(signature)}"
         try:

@@ -33,6 +33,7 @@ def circle():
     inner = torch.nn.Sequential(torch.nn.Identity())
     inner.add_module("me", inner)
     return inner
+class Own(torch.nn.Identity): pass
 ready = model(2).train()
 number = 3
 """
@@ -88,7 +89,7 @@ def test_weights_that_no_forward_reads_are_named(file: Path, tmp_path: Path, cap
         ("{file}:number", "int"),
         ("{file}:leaves", "SystemExit: 0"),
         ("{file}:ends", "GeneratorExit: no message"),
-        ("{file}:other", "there are circle, ends, fails, later, leaves, model, needs, none, ready, stops"),
+        ("{file}:other", "there are Own, circle, ends, fails, later, leaves, model, needs, none, ready, stops"),
         ("no.such.module:model", "No module named 'no'"),
         ("model", "'model'"),
         (":model", "':model'"),
@@ -171,3 +172,21 @@ def test_files_of_one_name_keep_their_sources_apart(tmp_path: Path) -> None:
         (tmp_path / folder / "model.py").write_text(text, encoding="utf-8")
         models.append(load_model(f"{tmp_path / folder / 'model.py'}:Own"))
     assert [inspect.getsourcelines(type(model))[1] for model in models] == [3, 11]
+
+
+def test_a_file_keeps_its_module_whatever_its_path_is_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    names = {type(load_model(f"{place}:Own")).__module__ for place in ("mine.py", "./mine.py", file, "mine.py")}
+    assert len(names) == 1
+
+
+def test_a_factory_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    text = """
+class Odd:
+    def __getattr__(self, name): raise RuntimeError(name)
+    def __call__(self): raise KeyError("mine")
+factory = Odd()
+"""
+    (tmp_path / "odd.py").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="KeyError: 'mine'"):
+        load_model(f"{tmp_path / 'odd.py'}:factory")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,41 @@ def test_nothing_is_left_after_an_error(published: Path, line: str) -> None:
     published.write_text(f"{FILE}\n{line}\n", encoding="utf-8")
     with pytest.raises(UsageError):
         load_model(f"{published}:former")
+    assert not left()
+
+
+def test_what_a_file_puts_in_the_place_of_a_module_hides_no_error(
+    bare: None, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("timm", "einops"):
+        monkeypatch.setitem(sys.modules, name, None)  # put back in the end
+        del sys.modules[name]
+    odd = "import sys, timm\nsys.modules['timm'], sys.modules['einops'] = None, object()\nraise ValueError('mine')"
+    published.write_text(f"{FILE}\n{odd}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="ValueError: mine"):
+        load_model(f"{published}:former")
+    assert set(left()) == {"timm", "einops"}  # its own doing
+
+
+def test_threads_share_the_stand_ins(bare: None, published: Path) -> None:
+    """One that ends leaves them to the other; a factory may wait for a thread that loads a model."""
+    slow = published.with_name("slow.py")
+    slow.write_text(
+        f"{FILE}\nimport time\ntime.sleep(0.2)\nimport timm.layers, einops.layers.torch\n", encoding="utf-8"
+    )
+    waiting = f"""
+from concurrent.futures import ThreadPoolExecutor
+from neurodeploy.frontend import load_model
+def former():
+    with ThreadPoolExecutor(3) as pool:
+        return [*pool.map(load_model, ["{slow}:former", "{published}:former", "{slow}:former"])][0]
+"""
+    outer = published.with_name("outer.py")
+    outer.write_text(waiting, encoding="utf-8")
+    assert isinstance(load_model(f"{outer}:former"), torch.nn.Module)
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(load_model, f"{file}:former") for file in (published, slow)]
+        assert all(isinstance(one.result(), torch.nn.Module) for one in done)
     assert not left()
 
 

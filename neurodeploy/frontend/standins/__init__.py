@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from threading import RLock, get_ident
 from types import ModuleType
 from typing import Any
 
@@ -62,17 +63,44 @@ def standins() -> Iterator[set[str]]:
     Yields the names of the stand-ins that were found, as far as they are; those of one inside another are the outer's.
     Installed neurons of SpikingJelly take any `backend` meanwhile, and ignore it: it is a matter of speed on a GPU.
     """
-    if any(isinstance(finder, _Finder) for finder in sys.meta_path):  # a model file that loads another one
-        yield set()
-        return
-    with _any_backend():
-        own = _Finder()
-        sys.meta_path.append(own)
-        try:
-            yield own.found
-        finally:
-            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not own]
-            _forget()
+    found = _HOUSE.enter()
+    try:
+        yield found
+    finally:
+        _HOUSE.leave()
+
+
+class _House:
+    """The threads that use the stand-ins now: they share one finder, which goes with the last of them.
+
+    No thread waits for another, for a factory may start one that loads a model, and wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._undo, self._finder = RLock(), list[int](), ExitStack(), _Finder()
+
+    def enter(self) -> set[str]:
+        """Set up what the first one needs; the names that are found, those of one inside another are the outer's."""
+        with self._lock:
+            if not self._inside:
+                self._undo.enter_context(_any_backend())
+                self._finder = _Finder()
+                sys.meta_path.append(self._finder)
+            inner = get_ident() in self._inside  # a model file that loads another one
+            self._inside.append(get_ident())
+            return set() if inner else self._finder.found
+
+    def leave(self) -> None:
+        """Put back what was there, with the last one."""
+        with self._lock:
+            self._inside.remove(get_ident())
+            if not self._inside:
+                sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self._finder]
+                _forget(*NAMES)
+                self._undo.close()
+
+
+_HOUSE = _House()
 
 
 def unfit(error: BaseException) -> bool:
@@ -91,20 +119,26 @@ def instead_of_torchvision() -> Iterator[None]:
         yield
     finally:
         sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _First]
-        _forget()
+        _forget(UNFIT)
 
 
-def _forget() -> None:
-    """Take the stand-ins out of sys.modules and out of the installed packages that they stood in."""
+def _forget(*names: str) -> None:
+    """Take the stand-ins of these packages out of sys.modules and out of the installed ones that they stood in.
+
+    The user's code may have put anything there, under any name.
+    """
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in (*NAMES, UNFIT) and _is_standin(module):
-            del sys.modules[name]
+        if _is_standin(module) and name.partition(".")[0] in names:
+            sys.modules.pop(name, None)
             package, _, leaf = name.rpartition(".")
-            vars(sys.modules.get(package, module)).pop(leaf, None)
+            parent = sys.modules.get(package)
+            if isinstance(parent, ModuleType):
+                vars(parent).pop(leaf, None)
 
 
-def _is_standin(module: ModuleType) -> bool:
-    return PACKAGES in Path(getattr(module, "__file__", None) or "").parents
+def _is_standin(module: object) -> bool:
+    file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    return isinstance(file, str) and PACKAGES in Path(file).parents
 
 
 @contextmanager
