@@ -32,7 +32,7 @@ def test_import_loads_no_heavy_package() -> None:
 
 
 def test_the_command_line_loads_no_package_before_a_command_runs() -> None:
-    """So that doctor can say of each what is wrong with it."""
+    """It starts at once, and what is broken is named by the command that needs it."""
     loaded = fresh("import sys, neurodeploy.cli.app; print(*{name.partition('.')[0] for name in sys.modules})")
     assert not (HEAVY | {"networkx", "numpy", "onnx"}) & set(loaded.split())
 

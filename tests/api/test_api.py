@@ -220,6 +220,14 @@ def test_lava_equals_the_reference_in_both_orders(model: nd.CompiledModel, image
         assert found.samples == 2
 
 
+@pytest.mark.parametrize("order", ["qk", "kv"])
+def test_the_order_of_attention_is_an_option(model: nd.CompiledModel, images: Any, order: str) -> None:
+    options = {"attention": order}
+    found = model.run(images[:2], "mapped", **options)
+    assert np.array_equal(found.logits, model.run(images[:2], "reference").logits)
+    assert options == {"attention": order}
+
+
 def test_the_mapped_network_is_compared_like_any_backend(model: nd.CompiledModel, images: Any) -> None:
     seen: list[tuple[int, int]] = []
     found = nd.compare(model, images[:3], ("reference", "mapped"), progress=lambda done, of: seen.append((done, of)))
