@@ -124,7 +124,8 @@ def _batch_norm(call: Call) -> Value:
 def _neuron(call: Call) -> Value:
     x, path = call.value("x"), call.arguments["path"]
     have = f"shape {x.shape}, T = {call.steps}"
-    require(x.time == 0 and x.shape[0] == call.steps, f"the T = {call.steps} time steps as leading axis", have)
+    whole = call.single or (x.time == 0 and x.shape[0] == call.steps)
+    require(whole, f"the T = {call.steps} time steps as leading axis", have)
     if x.batch is None:  # the samples of a batch stand along this axis too, and their membrane runs through them all
         call.build.coupled.append(path)
     neuron = call.neurons[path]

@@ -23,6 +23,7 @@ class Call:
     """One ATen call: arguments by the names of its schema, traced tensors as Value, constants as torch tensors.
 
     shape: of the result.  steps: T, or None as long as no time axis was seen.  neurons: by path.
+    single: whether the traced tensors are of one time step, without a time axis.
     """
 
     arguments: Mapping[str, Any]
@@ -31,6 +32,7 @@ class Call:
     neurons: Mapping[str, Neuron]
     build: Builder
     source: Source
+    single: bool = False
 
     def value(self, name: str) -> Value:
         """A traced argument. Raises IllegalNode where it is a constant."""

@@ -46,15 +46,22 @@ class Exported:
 
 def export(root: nn.Module, example: torch.Tensor) -> Exported:
     """Export a module. Raises UnsupportedModelError with the first line of torch's own reason, its cause."""
+    with tracing(tuple(example.shape)) as said:
+        program = _program(root, example)
+    sys.stderr.write(said.getvalue())
+    return _read(program)
+
+
+@contextmanager
+def tracing(shape: tuple[int, ...]) -> Iterator[io.StringIO]:
+    """Runs of forward on tensors without values. Raises UnsupportedModelError for whatever they raise."""
     try:
         with _quiet() as said, torch.no_grad():
-            program = _program(root, example)
+            yield said
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # torch.export raises anything, the model's code too, or exits
-        raise UnsupportedModelError(_failure(error, tuple(example.shape))) from error
-    sys.stderr.write(said.getvalue())
-    return _read(program)
+        raise UnsupportedModelError(_failure(error, shape)) from error
 
 
 def _program(root: nn.Module, example: torch.Tensor) -> Any:

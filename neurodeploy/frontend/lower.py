@@ -41,8 +41,10 @@ _MEND = "write the layer with the ops that lower: convolution, linear, batch nor
 class Lowering:
     """One walk over the exported nodes. `findings` holds what is wrong, `result` the output where all is right."""
 
-    def __init__(self, exported: Exported, readings: Mapping[str, Reading], steps: int | None) -> None:
-        self.exported, self.steps = exported, steps
+    def __init__(
+        self, exported: Exported, readings: Mapping[str, Reading], steps: int | None, events: bool, single: bool
+    ) -> None:
+        self.exported, self.steps, self.events, self.single = exported, steps, events, single
         self.neurons: dict[str, Neuron] = {p: r.neuron or Neuron(0.0, 1.0, False) for p, r in readings.items()}
         self.build = Builder()
         self.findings: list[Finding] = []
@@ -62,9 +64,9 @@ class Lowering:
         if node.name not in self.exported.inputs:
             return self.exported.constants.get(node.name)
         shape = shape_of(node)
-        event = self.steps is not None
-        op, frame = ("events", shape[2:]) if event else ("input", shape[1:])
-        return Value(self.build.make(op, (), {"shape": frame}, Source("input")), shape, 1 if event else None, 0)
+        time = 1 if self.events and not self.single else None
+        op, frame = "events" if self.events else "input", shape[1:] if time is None else shape[2:]
+        return Value(self.build.make(op, (), {"shape": frame}, Source("input")), shape, time, 0)
 
     def _lowered(self, node: fx.Node) -> Values | torch.Tensor | None:
         name, source = op_name(node), source_of(node.meta)
@@ -78,7 +80,7 @@ class Lowering:
             self._count(arguments["path"], node)
         if any(isinstance(value, fx.Node) for value in arguments.values()):
             return None  # what it reads has a finding already
-        call = Call(arguments, shape_of(node), self.steps or 1, self.neurons, self.build, source)
+        call = Call(arguments, shape_of(node), self.steps or 1, self.neurons, self.build, source, self.single)
         try:
             value = handler(call)
         except IllegalNode as error:
@@ -91,6 +93,9 @@ class Lowering:
     def _timed(self, node: fx.Node, value: Value) -> Value | None:
         """Learn T from the first value that has a time axis of more than one step."""
         length = None if value.time is None else value.shape[value.time]
+        if self.single and length not in (None, 1):
+            self._refuse(node, "ND-F003", "repeat", "one time step, as forward is called", f"{length} of them")
+            return None
         if length not in (None, 1, self.steps):
             if self.steps is not None:
                 self._refuse(node, "ND-F003", "repeat", f"T = {self.steps} time steps", f"{length}")
@@ -127,12 +132,12 @@ class Lowering:
         )
         value = None if have else self._values.get(outputs[0])
         if isinstance(value, Value):
-            averaged = self.build.nodes[value.name].op == "time_mean"
+            averaged = not self.single and self.build.nodes[value.name].op == "time_mean"
             if averaged and len(value.step_shape) == 1 and value.batch == 0:
                 return value
-            if len(value.step_shape) == 1 and (value.time, value.batch) == (0, 1):
+            if len(value.step_shape) == 1 and (value.time, value.batch) == ((None, 0) if self.single else (0, 1)):
                 self.averaged = True
-                return Value(self.build.time_mean(value.name, Source()), value.shape[1:], None, 0)
+                return Value(self.build.time_mean(value.name, Source()), value.shape[-2:], None, 0)
             have = f"shape {value.shape}, {'averaged' if averaged else 'not averaged'} over time"
         elif not have and self.findings:
             return None  # the reason is there already

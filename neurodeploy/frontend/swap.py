@@ -32,22 +32,16 @@ _fake(OP)(_shape_only)
 
 
 class Shim(nn.Module):
-    """Stands where a neuron stood; reads of attributes go to the neuron, resets do not.
+    """Stands where a neuron stood; reads of attributes go to the neuron, resets do not."""
 
-    steps: T where the neuron takes single steps, for it gets them all at once, [T*N, ...]; else None.
-    """
-
-    def __init__(self, path: str, original: nn.Module, steps: int | None) -> None:
+    def __init__(self, path: str, original: nn.Module) -> None:
         super().__init__()
-        self.path, self.steps = path, steps
+        self.path = path
         self.original = (original,)  # in a tuple, so that it is no submodule
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The op that the tracer records, on [T, ...], and of the shape of its input."""
-        if self.steps is None:
-            return torch.ops.neurodeploy.neuron(x, self.path)  # type: ignore[no-any-return]
-        spikes: torch.Tensor = torch.ops.neurodeploy.neuron(torch.unflatten(x, 0, (self.steps, -1)), self.path)
-        return spikes.flatten(0, 1)
+        """The op that the tracer records, on [T, ...] or one step, and of the shape of its input."""
+        return torch.ops.neurodeploy.neuron(x, self.path)  # type: ignore[no-any-return]
 
     def reset(self) -> None:
         """Nothing: the state of the caller's neuron is not the tracer's to touch."""
@@ -120,14 +114,13 @@ def swapped(model: nn.Module, loop: TimeLoop | None = None) -> Iterator[Root]:
     """The model with Shims for neurons, in eval mode, wrapped; restored at the end, also after an error."""
     undo: list[Callable[[], None]] = []
     shims: dict[int, Shim] = {}
-    steps = loop.steps if loop and loop.single else None
     flags = [(module, module.training) for module in model.modules()]
     try:
         for path, parent, name in _places(model):
             original = parent._modules[name]
             if original is not None and not isinstance(original, Shim):  # a block used twice is met twice
                 undo.append(_restore(parent, name, original))
-                parent._modules[name] = shims.setdefault(id(original), Shim(path, original, steps))
+                parent._modules[name] = shims.setdefault(id(original), Shim(path, original))
         yield Root(model, loop).eval()
     finally:
         for restore in reversed(undo):

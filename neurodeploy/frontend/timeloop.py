@@ -35,16 +35,12 @@ class TimeLoop:
         return x.transpose(0, 1) if x.ndim == _EVENTS else x.unsqueeze(0).repeat(self.steps, *[1] * x.ndim)
 
     def traced(self, model: nn.Module, x: torch.Tensor) -> Any:
-        """What forward gives for all steps at once, [T, N, classes] of a single-step model.
+        """What forward gives for the whole sequence; of a single-step model, for one step `frame(x)`."""
+        return model(x if self.single else self.sequence(x))
 
-        All layers but the neurons see [T*N, ...], which is the same to them, for they know no samples; the neurons'
-        stand-ins fold time out again.
-        """
-        sequence = self.sequence(x)
-        if not self.single:
-            return model(sequence)
-        result = model(sequence.flatten(0, 1))
-        return torch.unflatten(result, 0, (self.steps, -1)) if isinstance(result, torch.Tensor) else result
+    def frame(self, x: torch.Tensor) -> torch.Tensor:
+        """What forward is traced with, for images or event frames: one step [N, C, H, W] of a single-step model."""
+        return x[:, 0] if self.single and x.ndim == _EVENTS else x
 
     def run(self, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """The model's own result, step after step; mean over T of a single-step model."""

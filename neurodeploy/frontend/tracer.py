@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
-from neurodeploy.frontend.export import export
+from neurodeploy.frontend.export import export, tracing
 from neurodeploy.frontend.lower import Lowering, ordered
 from neurodeploy.frontend.naming import named
 from neurodeploy.frontend.neurons import looks_like_neuron
 from neurodeploy.frontend.places import wants_sequence
 from neurodeploy.frontend.sound import require_sound
 from neurodeploy.frontend.square import swapped_axes
+from neurodeploy.frontend.state import kept_state, rested
 from neurodeploy.frontend.swap import read_neurons, swapped
-from neurodeploy.frontend.timeloop import time_loop
+from neurodeploy.frontend.timeloop import TimeLoop, time_loop
 from neurodeploy.ir.graph import Graph, Stage, topological
 from neurodeploy.ir.passes import remove_dead, run_passes
 
@@ -55,13 +56,18 @@ def trace(
     findings = [*_training(model), *_root(model)]
     try:
         with swapped(model, loop) as root:
-            exported = export(root, example)
+            with rested(root.model):
+                exported = export(root, loop.frame(example) if loop else example)
+            with rested(root.model), tracing(tuple(example.shape)):
+                findings += kept_state(root.model, *_calls(example, loop))
     except UnsupportedModelError as error:
         findings += (finding for reading in readings.values() for finding in reading.findings)
         untimed = loop is None and wants_sequence(error.__cause__)
         own = (replace(finding, next=_TIMELESS) for finding in error.findings) if untimed else error.findings
         raise UnsupportedModelError(dict.fromkeys(findings or own)) from None
-    lowering = Lowering(exported, readings, int(example.shape[1]) if example.ndim == _EVENTS else None)
+    single, events = loop is not None and loop.single, example.ndim == _EVENTS
+    steps = int(example.shape[1]) if events else steps if single else None
+    lowering = Lowering(exported, readings, steps, events, single)
     output = lowering.run()
     findings += (f for path, reading in readings.items() if path in lowering.calls for f in reading.findings)
     findings += [*swapped_axes(lowering.build), *lowering.findings]
@@ -75,6 +81,13 @@ def trace(
     facts |= {READ_OUT: f"mean over T of the model's {returned}"} if lowering.averaged else {}
     graph = Graph(name or type(model).__name__, Stage.TRACED, lowering.steps or 1, nodes, output, metadata=facts)
     return run_passes(graph, (remove_dead, partial(named, model=model)))
+
+
+def _calls(example: torch.Tensor, loop: TimeLoop | None) -> tuple[torch.Tensor, bool, bool]:
+    """What the model itself is called with, whether a call is one time step, and whether each step sees the same."""
+    if loop is None:
+        return example, False, False
+    return loop.frame(example) if loop.single else loop.sequence(example), loop.single, example.ndim != _EVENTS
 
 
 def _module(given: Any) -> nn.Module:
