@@ -69,15 +69,17 @@ def run_on(
     """Run images on a backend.
 
     lowered(attention): the graph as populations and crossbars, asked for by the backends that run those; `attention`
-    is an option of theirs.  Raises UsageError for an unknown backend, and what the backend raises.
+    is an option of theirs.  Raises UsageError for an unknown backend or option, and what the backend raises.
     """
     require_known(backend)
     entry = ENTRIES[backend]
     run = getattr(import_module(f"neurodeploy.backends.{entry.module}"), entry.function)
+    more = {"attention": import_module("neurodeploy.ir.mapped").AttentionOrder} if entry.mapped else {}
+    options = import_module("neurodeploy.backends.options").check_options(run, {"probes": probes, **options}, more)
     network: Graph | MappedGraph = graph
     if entry.mapped:
         images = import_module("neurodeploy.images").check_images(images, graph.image_shape)  # before the long lowering
         network = lowered(options.get("attention", "auto"))
         options = {name: value for name, value in options.items() if name != "attention"}
-    result: RunResult = run(network, images, probes, **options)
+    result: RunResult = run(network, images, **options)
     return result
