@@ -83,11 +83,11 @@ void add_lif(Program& program, RefTuple x, RefTuple y, RefTuple v, RefTuple bias
 
 // strides: an, ak, bk, bm, yn, ym
 void add_matmul(Program& program, RefTuple a, RefTuple b, RefTuple y, const LoopTuple& over, i64 n, i64 k, i64 m,
-                const Sizes& strides, bool small) {
+                const Sizes& strides, bool small, bool large) {
     i64 by[6];
     put(by, strides);
     program.add(MatmulArgs{place(a), place(b), place(y), loop(over), n, k, m, by[0], by[1], by[2], by[3], by[4], by[5],
-                            small});
+                            small, large});
 }
 
 // fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs.  rows: row, runs, run_bytes, positions, rows, steps.
@@ -148,7 +148,8 @@ NB_MODULE(_engine, module) {
         .def("map", &add_map, "op"_a, "x"_a, "y"_a, "loop"_a, "split"_a)
         .def("encode", &add_encode, "x"_a, "y"_a, "loop"_a, "step"_a, "lo"_a, "hi"_a)
         .def("lif", &add_lif, "x"_a, "y"_a, "v"_a, "bias"_a, "loop"_a, "neuron"_a, "steps"_a, "step_x"_a, "step_y"_a)
-        .def("matmul", &add_matmul, "a"_a, "b"_a, "y"_a, "loop"_a, "n"_a, "k"_a, "m"_a, "strides"_a, "small"_a)
+        .def("matmul", &add_matmul, "a"_a, "b"_a, "y"_a, "loop"_a, "n"_a, "k"_a, "m"_a, "strides"_a,
+             "small"_a, "large"_a)
         .def("gemm", &add_gemm, "tail"_a, "x"_a, "y"_a, "v"_a, "fan_in"_a, "rows"_a, "step_y"_a, "position_y"_a,
              "neuron"_a, "pool"_a, "small"_a)
         .def("finish", &Program::finish, "arena"_a, "scratch"_a)

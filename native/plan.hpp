@@ -72,6 +72,7 @@ struct MatmulArgs {
     i64 n, k, m;
     i64 an, ak, bk, bm, yn, ym;
     bool small;  // a does not exceed 127
+    bool large;  // b does
 };
 
 // Largest window first, then the neuron; sizes of the pooled map.

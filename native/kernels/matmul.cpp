@@ -1,4 +1,5 @@
-// Attention products of two activations. Where one side fits a signed byte, it is packed like weights for the tile.
+// Attention products of two activations: b is packed like weights for the tile, which takes them as signed bytes. Where
+// b exceeds 127, b - 128 is packed, and 128 times the sum of each row of a is added.
 #include "tile.hpp"
 
 namespace neurodeploy::ND_PATH {
@@ -47,7 +48,7 @@ void interleave(const u8* x, i64 k, i64 by_k, i64 lanes, i64 by_lane, i64 width,
 struct Scratch {
     i32* sums;
     u8 *weights, *rows;
-    i32* offsets;
+    i32 *offsets, *row_sums;
 
     Scratch(const MatmulArgs& args, char* base) {
         const i64 k4 = groups(args);
@@ -55,16 +56,31 @@ struct Scratch {
         weights = reinterpret_cast<u8*>(sums + STRIP_ROWS * OUTPUTS);
         rows = weights + k4 * OUTPUTS * GROUP;
         offsets = reinterpret_cast<i32*>(rows + k4 * args.n * GROUP);
+        row_sums = offsets + k4;
         for (i64 k = 0; k < k4; ++k) offsets[k] = i32(k * args.n * GROUP);
     }
 };
 
+// 128 times the sum of each row of the packed a.
+void sum_rows(const MatmulArgs& args, const u8* rows, i32* sums) {
+    for (i64 i = 0; i < args.n; ++i) sums[i] = 0;
+    for (i64 k = 0; k < groups(args); ++k) {
+        for (i64 i = 0; i < args.n; ++i, rows += GROUP) {
+            sums[i] += 128 * (i32(rows[0]) + i32(rows[1]) + i32(rows[2]) + i32(rows[3]));
+        }
+    }
+}
+
 template <class Y>
 void tiled(const MatmulArgs& args, const Scratch& s, const u8* a, const u8* b, Y* y) {
     interleave(a, args.k, args.ak, args.n, args.an, args.n, s.rows);
+    if (args.large) sum_rows(args, s.rows, s.row_sums);
     for (i64 first = 0; first < args.m; first += OUTPUTS) {
         const i64 width = least(OUTPUTS, args.m - first);
         interleave(b + first * args.bm, args.k, args.bk, width, args.bm, OUTPUTS, s.weights);
+        if (args.large) {
+            for (i64 i = 0; i < groups(args) * OUTPUTS * GROUP; ++i) s.weights[i] ^= 0x80;
+        }
         const i8* weights = reinterpret_cast<const i8*>(s.weights);
         for (i64 i = 0; i < args.n; i += STRIP_ROWS) {
             const i64 count = least(STRIP_ROWS, args.n - i);
@@ -72,10 +88,11 @@ void tiled(const MatmulArgs& args, const Scratch& s, const u8* a, const u8* b, Y
             for (i64 r = 0; r < count; ++r) {
                 Y* out = y + (i + r) * args.yn + first * args.ym;
                 const i32* sums = s.sums + r * OUTPUTS;
+                const i32 more = args.large ? s.row_sums[i + r] : 0;
                 if (args.ym == 1) {
-                    for (i64 o = 0; o < width; ++o) out[o] = Y(sums[o]);
+                    for (i64 o = 0; o < width; ++o) out[o] = Y(sums[o] + more);
                 } else {
-                    for (i64 o = 0; o < width; ++o) out[o * args.ym] = Y(sums[o]);
+                    for (i64 o = 0; o < width; ++o) out[o * args.ym] = Y(sums[o] + more);
                 }
             }
         }

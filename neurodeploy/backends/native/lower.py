@@ -106,28 +106,21 @@ def max_pool(context: Context, node: Node, inputs: Sequence[View], spans: Sequen
 def spike_matmul(
     context: Context, node: Node, inputs: Sequence[View], spans: Sequence[Interval], known: ValueType
 ) -> View:
-    """a b, a head; where one side fits a signed byte (and both a byte) that side takes the place of weights."""
+    """a b, a head; on bytes b takes the place of weights."""
     (a, b), recorder = inputs, context.recorder
     last = len(a.shape) - 1
     order = [axis for axis in memory_order(b if a.constant and not b.constant else a) if axis != last]
     y = recorder.new((a.shape[0], *known.shape), [*order, last], type_of(known.range), a.constant and b.constant)
-    if not all(x.type == Type.U8 for x in inputs) or min(span.hi for span in spans) > SIGNED_BYTE_MAX:
+    if a.type != b.type:
         a, b = (x if x.type == Type.I32 else copied(recorder, x, memory_order(x), Type.I32) for x in (a, b))
-    batch = y.once.shape[:-2]
-    over = loop(batch, a.strides[:-2], b.strides[:-2], y.strides[:-2], key=2)
+    over = loop(y.once.shape[:-2], a.strides[:-2], b.strides[:-2], y.strides[:-2], key=2)
     n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
     strides = [*a.strides[-2:], *b.strides[-2:], *y.strides[-2:]]
-    rows = spans[0]
-    if spans[1].hi > SIGNED_BYTE_MAX and a.type == Type.U8:  # b^T a^T = y^T
-        rows = spans[1]
-        a, b, n, m = b, a, m, n
-        over = (over[0], over[2], over[1], over[3])
-        strides = [strides[i] for i in (3, 2, 1, 0, 5, 4)]
-    recorder.add(
-        "matmul", {"a": a, "b": b, "y": y}, loop=over, n=n, k=k, m=m, strides=strides, small=rows.hi <= SIGNED_BYTE_MAX
-    )
+    small, large = spans[0].hi <= SIGNED_BYTE_MAX, spans[1].hi > SIGNED_BYTE_MAX
+    views = {"a": a, "b": b, "y": y}
+    recorder.add("matmul", views, loop=over, n=n, k=k, m=m, strides=strides, small=small, large=large)
     groups = -(-k // TILE_GROUP)
-    packed = TILE_OUTPUTS * TILE_GROUP * groups + TILE_GROUP * n * groups + 4 * (groups + 16)
+    packed = TILE_OUTPUTS * TILE_GROUP * groups + TILE_GROUP * n * groups + 4 * (groups + n)
     recorder.scratch = max(recorder.scratch, 4 * STRIP_ROWS * TILE_OUTPUTS + packed)
     return y
 

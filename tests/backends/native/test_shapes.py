@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -86,6 +87,22 @@ def test_convolutions_and_their_neurons_are_one_call() -> None:
     calls = [step.call for step in plan.record(graph, (), "portable").steps]
     assert "lif" in calls  # behind the attention
     assert calls.count("lif") < len(graph.of("lif")) / 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_attention_on_bytes_of_any_size(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts up to 255 on both sides, in the widths of the profile int32."""
+    draft = Draft(np.random.default_rng(seed), 2)
+    shape = (draft.pick(1, 3), draft.pick(1, 60), draft.pick(1, 70))
+    value = draft.add("encode", (), shape=shape, step=0.01, lo=0, hi=(255, 200, 127)[seed % 3])
+    turned = draft.add("permute", (value,), axes=(0, 2, 1))
+    product = draft.add("spike_matmul", (value, turned) if seed % 2 else (turned, value))
+    fired = spiking(draft, draft.add("permute", (product,), axes=(1, 0, 2)), pool=False)
+    value = spiking(draft, product, pool=False)
+    flat = draft.add("reshape", (value,), shape=(prod(draft.shape(value)),))
+    graph = replace(draft.graph(readout(draft, flat), "bytes"), profile="int32")
+    assert fired in {node.name for node in graph.nodes}
+    assert_equal(graph, seed, monkeypatch)
 
 
 def test_fan_in_of_many_thousands(monkeypatch: pytest.MonkeyPatch) -> None:
