@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -21,10 +21,10 @@ def check_options(run: Callable[..., Any], options: Mapping[str, Any], more: Map
 
     Raises UsageError, all findings at once, for what the backend's function does not take.
     """
-    hints = get_type_hints(run)
-    known = {name: hints[name] for name in list(signature(run).parameters)[GIVEN:]} | dict(more)
+    hints, parameters = get_type_hints(run), signature(run).parameters
+    known = {name: hints.get(name) for name in list(parameters)[GIVEN:]} | dict(more)
     findings = [finding for name, value in options.items() for finding in _problems(known, name, value)]
-    if findings:
+    if findings and not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
         raise UsageError(findings)
     return {name: _plain(value) for name, value in options.items()}
 
