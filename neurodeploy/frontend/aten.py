@@ -30,11 +30,16 @@ def _leading(call: Call, name: str) -> Value:
 def _alias(call: Call) -> Value:
     value = call.value("self" if "self" in call.arguments else "input")
     require(not call.flag("train"), "dropout in eval mode", "dropout in train mode")
-    require(call.flag("dtype") in (None, torch.float32, torch.float64), "floats", f"{call.flag('dtype')}")
+    _floats(call)
     return value
 
 
+def _floats(call: Call) -> None:
+    require(call.flag("dtype") in (None, torch.float32, torch.float64), "floats", f"{call.flag('dtype')}")
+
+
 def _reshape(call: Call) -> Value:
+    require(call.flag("dtype") is None, "a view of another shape", f"bits read as {call.flag('dtype')}")
     value = reshaped(call.value("self"), call.shape)
     return replace(value, name=call.build.reshape(value.name, value.step_shape, call.source))
 
@@ -188,7 +193,9 @@ def _mul(call: Call) -> Value:
     if isinstance(a, Value) and isinstance(b, Value):
         a, b = _aligned(call, "self", "other")
         return call.like(a, call.build.make("mul", (a.name, b.name), {}, call.source))
-    x, factor = (a, b) if isinstance(a, Value) else (b, a)
+    name, factor = ("self", b) if isinstance(a, Value) else ("other", a)
+    x = call.value(name)
+    require(x.shape == call.shape, "a factor that keeps the shape", f"{x.shape} to {call.shape}")
     return replace(x, name=call.build.scale(x.name, _number(factor), call.source))
 
 
@@ -196,6 +203,7 @@ def _div(call: Call) -> Value:
     require(call.flag("rounding_mode") is None, "a true division", f"{call.flag('rounding_mode')}")
     x, divisor = call.value("self"), _number(call.arguments["other"])
     require(divisor != 0, "a divisor that is not zero", divisor)
+    require(x.shape == call.shape, "a divisor that keeps the shape", f"{x.shape} to {call.shape}")
     return replace(x, name=call.build.scale(x.name, 1.0 / divisor, call.source))
 
 
@@ -218,6 +226,7 @@ def _matmul(call: Call) -> Value:
 
 def _reduce(call: Call, op: str) -> Value:
     x = call.value("self")
+    _floats(call)
     given = call.flag("dim")
     require(given not in (None, []), "a reduction over named axes", "one over all axes, time and batch with them")
     return _reduced(call, op, x, {axis % len(x.shape) for axis in call.ints("dim", 1)}, bool(call.flag("keepdim")))

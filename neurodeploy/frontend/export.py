@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -60,6 +60,9 @@ def tracing(shape: tuple[int, ...]) -> Iterator[io.StringIO]:
             yield said
     except KeyboardInterrupt:
         raise
+    except UnsupportedModelError as error:
+        where = raised_at(error)
+        raise UnsupportedModelError([replace(finding, source=where) for finding in error.findings]) from error
     except BaseException as error:  # torch.export raises anything, the model's code too, or exits
         raise UnsupportedModelError(_failure(error, shape)) from error
 
@@ -82,7 +85,10 @@ def _failure(error: BaseException, shape: tuple[int, ...]) -> Finding:
     have = f"{type(error).__name__}: {lines[0][:_LONGEST] if lines else 'no message'}"
     need = "a model that torch.export can trace at batch 1"
     mend = "no branch or shape may depend on the data, and forward takes one tensor; run it on the example to check"
-    if any(part in have for part in _OF_SHAPES):
+    if isinstance(error, ImportError):
+        need = f"the module {error.name or ''} that forward imports".replace("  ", " ")
+        mend = "install its package; an import at the top of the model's file, not inside forward, may do without"
+    elif any(part in have for part in _OF_SHAPES):
         need = f"a model that runs on an example of shape {list(shape)}"
         mend = _SQUARE if shape[-1] != shape[-2] else _SIZE
     return Finding("ND-F005", "", need, have, mend, raised_at(error))

@@ -14,8 +14,9 @@ from neurodeploy.errors import Finding
 from neurodeploy.frontend.aten import HANDLERS, VIEWS
 from neurodeploy.frontend.axes import Value
 from neurodeploy.frontend.builder import Builder
-from neurodeploy.frontend.call import Call, Values
+from neurodeploy.frontend.call import Call
 from neurodeploy.frontend.export import Exported
+from neurodeploy.frontend.fold import folded
 from neurodeploy.frontend.neurons import Neuron, Reading
 from neurodeploy.frontend.places import source_of
 from neurodeploy.ir.graph import Node, Source
@@ -48,7 +49,7 @@ class Lowering:
         self.neurons: dict[str, Neuron] = {p: r.neuron or Neuron(0.0, 1.0, False) for p, r in readings.items()}
         self.build = Builder()
         self.findings: list[Finding] = []
-        self._values: dict[fx.Node, Values | torch.Tensor | None] = {}
+        self._values: dict[fx.Node, Any] = {}  # a Value, a constant tensor, a tuple of these; None where refused
         self.calls: Counter[str] = Counter()
         self.averaged = False  # whether the mean over time is not forward's own
 
@@ -68,7 +69,10 @@ class Lowering:
         op, frame = "events" if self.events else "input", shape[1:] if time is None else shape[2:]
         return Value(self.build.make(op, (), {"shape": frame}, Source("input")), shape, time, 0)
 
-    def _lowered(self, node: fx.Node) -> Values | torch.Tensor | None:
+    def _lowered(self, node: fx.Node) -> Any:
+        constant = folded(node, self._values)
+        if constant is not None:
+            return constant
         name, source = op_name(node), source_of(node.meta)
         in_place = name.endswith("_") and _may_be_written(node)
         handler = HANDLERS.get(name.rstrip("_") if in_place else name)

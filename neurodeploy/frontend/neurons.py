@@ -29,6 +29,7 @@ LIBRARIES = frozenset({"bindsnet", "braincog", "lava", "norse", "rockpool", "sin
 BASES = frozenset({"BaseNode", "SimpleBaseNode", "NonSpikingBaseNode", "SpikingNeuron", "SNNCell"})
 METHODS = ("neuronal_charge", "neuronal_fire", "neuronal_reset")
 HARMLESS = frozenset({"__init__", "__repr__", "__setstate__", "extra_repr", "supported_backends"})
+_POTENTIALS = (-1e6, -2.0, -0.5, -1e-7, -0.0, 0.0, 1e-7, 0.3, 2.0, 1e6)  # over threshold; 0 reaches it
 _LOWEST = -700.0  # of a learned w: exp(-w) is no float64 beyond
 _SINGLE = "where forward is one time step, pass steps=T; else set step_mode='m' and give it the sequence [T, N, ...]"
 STATELESS = ("Dropout", "DropConnect")  # SpikingJelly's keep a mask, in training only
@@ -122,10 +123,29 @@ def _changed(module: nn.Module, known: type) -> Iterator[str]:
 def _mode_problems(module: nn.Module) -> Iterator[tuple[str, str, str]]:
     if getattr(module, "store_v_seq", False):
         yield ("store_v_seq off", "store_v_seq True", "set store_v_seq=False; probes give the membrane")
-    if not getattr(getattr(module, "surrogate_function", None), "spiking", True):
+    surrogate = getattr(module, "surrogate_function", None)
+    if not getattr(surrogate, "spiking", True):
         yield ("a neuron that spikes", "surrogate_function.spiking False", "set spiking=True")
+    elif surrogate is not None and not _is_step(surrogate):
+        kind = getattr(surrogate, "__qualname__", type(surrogate).__qualname__)
+        need = "a surrogate function whose forward is 1 from 0 on, else 0"
+        yield (
+            need,
+            f"surrogate_function {kind}, which gives something else",
+            "train with one of SpikingJelly's surrogates",
+        )
     if getattr(module, "_neuron_precision", None) is not None:
         yield ("a neuron of the model's own precision", "a reduced neuron precision", "switch it off")
+
+
+def _is_step(surrogate: Any) -> bool:
+    """Whether the forward of a surrogate function is the step function, at values far from and close to the step."""
+    x = torch.tensor(_POTENTIALS)
+    try:
+        with torch.no_grad():
+            return torch.equal(surrogate(x), (x >= 0).to(x))
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return False
 
 
 def _potential_problems(module: nn.Module) -> Iterator[tuple[str, str, str]]:

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from neurodeploy.errors import Finding, UnsupportedModelError
 from neurodeploy.frontend.neurons import Reading, looks_like_neuron, read
 from neurodeploy.frontend.timeloop import TimeLoop
 
 _fake = getattr(torch.library, "register_fake", None) or torch.library.impl_abstract  # torch < 2.4
 OP = "neurodeploy::neuron"
+_STATE = ("v", "v_seq")  # what a neuron computes besides its spikes
 ITEMS = 64  # numbers that a model may read from tensors while it is traced
 
 
@@ -32,7 +34,10 @@ _fake(OP)(_shape_only)
 
 
 class Shim(nn.Module):
-    """Stands where a neuron stood; reads of attributes go to the neuron, resets do not."""
+    """Stands where a neuron stood; reads of parameters go to the neuron, resets do not.
+
+    Raises UnsupportedModelError where the membrane is read, which a trace has not, or an attribute of the neuron set.
+    """
 
     def __init__(self, path: str, original: nn.Module) -> None:
         super().__init__()
@@ -47,10 +52,21 @@ class Shim(nn.Module):
         """Nothing: the state of the caller's neuron is not the tracer's to touch."""
 
     def __getattr__(self, name: str) -> Any:
+        if name in _STATE:
+            raise self._refused(f"{name} read by forward", "probes give the membrane of a deployed network")
         try:
             return super().__getattr__(name)
         except AttributeError:
             return getattr(self.__dict__["original"][0], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "training" and "original" in vars(self) and hasattr(self.original[0], name):
+            raise self._refused(f"{name} set by forward", "set it where the neuron is made; reset_net starts a sample")
+        super().__setattr__(name, value)
+
+    def _refused(self, have: str, mend: str) -> UnsupportedModelError:
+        need = "a neuron whose parameters and membrane are its own affair"
+        return UnsupportedModelError(Finding("ND-F001", self.path, need, have, mend))
 
 
 class Bounded(TorchFunctionMode):

@@ -13,6 +13,7 @@ from spikingjelly.activation_based.neuron import IFNode, ILIFNode, LIFNode, Para
 from torch import Tensor, nn
 
 from neurodeploy.frontend import trace
+from neurodeploy.frontend.neurons import read
 from tests.frontend.small import Net, lif
 from tests.frontend.test_refused import EXAMPLE, LIF, refusals
 
@@ -142,3 +143,38 @@ def test_official_stand_ins() -> None:
 def test_if_node_has_no_decay() -> None:
     found = trace(Net(IFNode(step_mode="m", v_threshold=2.0, v_reset=-1.0)).eval(), EXAMPLE).by_name["lif"]
     assert dict(found.attributes) == {"decay": 0.0, "threshold": 3.0, "decay_input": 0}
+
+
+BASE = surrogate.SurrogateFunctionBase
+OTHERS = (BASE, surrogate.MultiLevelSpikeCount, surrogate.PoissonPass)  # counts and chance are no step
+SURROGATES = [k for k in vars(surrogate).values() if isinstance(k, type) and issubclass(k, BASE) and k not in OTHERS]
+
+
+@pytest.mark.parametrize("kind", SURROGATES)
+def test_surrogates_that_are_the_step_function(kind: type[nn.Module]) -> None:
+    assert read("", lif(surrogate_function=kind()), nn.Identity()).findings == ()
+
+
+class Shifted(surrogate.ATan):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x >= 0.3).to(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "have"),
+    [
+        (lambda x: (x >= 0.3).to(x), "lambda"),
+        (lambda x: (x > 0).to(x), "lambda"),
+        (lambda x: 2 * (x >= 0).to(x), "lambda"),
+        (lambda x: (x >= 0).to(x) - (x < -1).to(x), "lambda"),
+        (nn.Sigmoid(), "Sigmoid"),
+        (Shifted(), "Shifted"),
+        (surrogate.PoissonPass(), "PoissonPass"),
+        (surrogate.MultiLevelSpikeCount(4), "MultiLevelSpikeCount"),
+        (lambda: None, "lambda"),
+    ],
+)
+def test_a_surrogate_that_is_no_step_at_the_threshold_is_refused(function: Any, have: str) -> None:
+    (found,) = read("", lif(surrogate_function=function), nn.Identity()).findings
+    assert found.code == "ND-F001"
+    assert have in found.have

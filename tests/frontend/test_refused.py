@@ -121,7 +121,7 @@ BODIES: dict[str, tuple[Callable[[Any, Tensor], Tensor], str, str]] = {
     "a factor a channel": (
         lambda net, x: x * net.w[:, :1, :1, :1].reshape(4, 1, 1),
         "ND-F003",
-        "a constant of the model",
+        "a factor that is one number",
     ),
     "a learned factor a channel": (lambda net, x: x * net.v, "ND-F003", "a tensor (4, 1, 1)"),
     "a factor that is none": (lambda net, x: x * float("nan"), "ND-F003", "a finite factor"),
@@ -321,3 +321,52 @@ def test_what_is_no_module() -> None:
     for given in (Net, {"model": Net()}, None):
         with pytest.raises(UsageError, match="ND-F009"):
             trace(given, EXAMPLE)  # type: ignore[arg-type]
+
+
+SET_IN_FORWARD: dict[str, Callable[[Net], Any]] = {
+    "v set": lambda m: setattr(m.lif, "v", 0.9),
+    "v_threshold set": lambda m: setattr(m.lif, "v_threshold", 0.5),
+    "v read": lambda m: m.lif.v,
+}
+
+
+@pytest.mark.parametrize(("have", "touch"), SET_IN_FORWARD.items(), ids=SET_IN_FORWARD)
+def test_a_neuron_touched_by_forward_is_refused(have: str, touch: Callable[[Net], Any]) -> None:
+    class Touching(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            touch(self)
+            return super().forward(x)
+
+    model = Touching()
+    (found,) = refusals(model)
+    assert (found.code, found.layer, found.have) == ("ND-F001", "lif", f"{have} by forward")
+    assert "test_refused.py:" in found.source
+    assert (model.lif.v, model.lif.v_threshold) == (0.0, 1.0)
+
+
+TYPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sum": lambda x: x.sum(2, keepdim=True, dtype=torch.int64).float() * x,
+    "view": lambda x: x.view(torch.int32).view(torch.float32),
+}
+
+
+@pytest.mark.parametrize("work", TYPES.values(), ids=TYPES)
+def test_other_types_than_floats_are_refused(work: Callable[[Tensor], Tensor]) -> None:
+    class Cast(Net):
+        def body(self, x: Tensor) -> Tensor:
+            return work(x)
+
+    assert "ND-F003" in {finding.code for finding in refusals(Cast())}
+
+
+def test_a_package_missing_in_forward_is_named() -> None:
+    class Lazy(Net):
+        def body(self, x: Tensor) -> Tensor:
+            import no_such_package_of_layers
+
+            return no_such_package_of_layers.layer(x)
+
+    (found,) = refusals(Lazy())
+    assert found.code == "ND-F005"
+    assert "no_such_package_of_layers" in found.need
+    assert "install" in found.next
