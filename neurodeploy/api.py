@@ -34,7 +34,7 @@ from neurodeploy.evaluation import (
 )
 from neurodeploy.images import Images, check_calibration, check_images, example_shape, slices
 from neurodeploy.ir import artefact
-from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.graph import Graph, live_nodes
 from neurodeploy.ir.mapped import AttentionOrder, MappedGraph
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound, require_proof
@@ -236,7 +236,8 @@ def compare(
         return deployed.run(chunk, name, probes, **{"progress": tick, **(options or {}).get(name, {})})
 
     runners = [partial(on, name) for name in chosen]
-    return compare_on(runners, slices(checked, slice_size(graph, probes)), len(checked), order, graph.output, progress)
+    parts, unread = slices(checked, slice_size(graph, probes)), order.keys() - {node.name for node in live_nodes(graph)}
+    return compare_on(runners, parts, len(checked), order, graph.output, progress, unread)
 
 
 def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)

@@ -40,9 +40,11 @@ def load_data(images: Path, limit: int | None = None, labels: Path | None = None
     Raises InvalidFileError for a missing, damaged or foreign file, LimitExceededError for one of over MAX_BYTES.
     """
     arrays = _arrays(images)
-    samples = next((arrays[name] for name in SAMPLES if name in arrays), None)
-    if samples is None:
-        raise _invalid(images, "an array `images` or `frames`", f"arrays {', '.join(arrays) or 'none'}")
+    held = [arrays[name] for name in SAMPLES if name in arrays]
+    if len(held) != 1:  # of two, neither is surely meant
+        need = "an array `images` or `frames`" + (", not both" if held else "")
+        raise _invalid(images, need, f"arrays {', '.join(arrays) or 'none'}")
+    (samples,) = held
     found = arrays.get("labels")
     if labels is not None:
         own = _arrays(labels)

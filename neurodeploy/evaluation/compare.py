@@ -7,8 +7,8 @@ spikes before membranes, at the lowest neuron index (C order). The logits of a s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,7 +66,8 @@ class Comparison:
     """What was compared, and the first divergence if there is one.
 
     samples: compared so far; nothing after a divergence is.  values: quantity -> pairs of integers compared, over all
-    pairs of the first backend with each other one.  seconds: backend -> wall time of its runs.
+    pairs of the first backend with each other one.  seconds: backend -> wall time of its runs.  left_out: LIFs that
+    nothing reads and that not all backends have, for the mapped network is without them.
     """
 
     backends: tuple[str, ...]
@@ -75,13 +76,15 @@ class Comparison:
     values: Mapping[str, int]
     seconds: Mapping[str, float] = field(default_factory=dict)
     divergence: Divergence | None = None
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """In a line: equal, with the number of values, or the first divergence."""
         if self.divergence is not None:
             return str(self.divergence.finding())
         count = f"{self.samples} samples, {len(self.layers)} LIF layers, {sum(self.values.values()):,} values"
-        return f"{' == '.join(self.backends)}: {count}, 0 differences"
+        without = f"; nothing reads {', '.join(self.left_out)}: not compared" if self.left_out else ""
+        return f"{' == '.join(self.backends)}: {count}, 0 differences{without}"
 
     @property
     def equal(self) -> bool:
@@ -109,10 +112,11 @@ def compare_on(
     order: Mapping[str, str],
     output: str,
     progress: Progress | None = None,
+    unread: Collection[str] = (),
 ) -> Comparison:
     """Run the slices of the images on every backend, and compare each; nothing runs after a slice that differs.
 
-    parts: slices of the `samples`, with their images.  order, output: as of `compare_runs`.
+    parts: slices of the `samples`, with their images.  order, output, unread: as of `compare_runs`.
     progress(done, total) counts samples times backends.  Raises what the runners raise, and as `compare_runs` does.
     """
     found: list[Comparison] = []
@@ -120,32 +124,35 @@ def compare_on(
         begun = [part.start * len(runners) + place * len(images) for place in range(len(runners))]
         ticks = [share(progress, start, len(images), samples * len(runners)) for start in begun]
         runs = [run(images, tick) for run, tick in zip(runners, ticks, strict=True)]
-        found.append(compare_runs(runs, order, output, part.start))
+        found.append(compare_runs(runs, order, output, part.start, unread))
         if not found[-1].equal:
             break
     return joined(found)
 
 
-def compare_runs(runs: Sequence[Run], order: Mapping[str, str], output: str, start: int = 0) -> Comparison:
+def compare_runs(
+    runs: Sequence[Run], order: Mapping[str, str], output: str, start: int = 0, unread: Collection[str] = ()
+) -> Comparison:
     """Compare each run with the first one.
 
     order: LIF -> its source, in graph order.  output: the name of the value that is the logits.
-    start: number of the first sample of these runs.  Raises BackendsDifferError where what was recorded has not the
-    same layers and shapes.
+    start: number of the first sample of these runs.  unread: LIFs that nothing reads, which a backend may leave out.
+    Raises BackendsDifferError where what was recorded has not the same layers and shapes.
     """
-    _require_same_layers(runs)
-    layers = tuple(name for name in order if name in runs[0].spikes)
+    left_out = tuple(name for name in order if name in unread and len({name in run.spikes for run in runs}) > 1)
+    _require_same_layers(runs, left_out)
+    layers = tuple(name for name in order if name in runs[0].spikes and name not in left_out)
     found = [_first(runs[0], other, layers, output) for other in runs[1:]]
     first = min((candidate for candidate in found if candidate), key=lambda c: c[0], default=None)
     pairs, samples = len(runs) - 1, len(runs[0].logits)
     values = {
-        "spikes": pairs * sum(array.size for array in runs[0].spikes.values()),
-        "membranes": pairs * sum(array.size for array in runs[0].membrane.values()),
+        "spikes": pairs * sum(runs[0].spikes[name].size for name in layers),
+        "membranes": pairs * sum(array.size for name, array in runs[0].membrane.items() if name not in left_out),
         "logits": pairs * runs[0].logits.size,
     }
     seconds = {run.backend: run.seconds for run in runs}
     divergence = _placed(first[1], start, order) if first else None
-    return Comparison(tuple(run.backend for run in runs), samples, layers, values, seconds, divergence)
+    return Comparison(tuple(run.backend for run in runs), samples, layers, values, seconds, divergence, left_out)
 
 
 def joined(parts: Sequence[Comparison]) -> Comparison:
@@ -156,7 +163,8 @@ def joined(parts: Sequence[Comparison]) -> Comparison:
         values.update(part.values)
         seconds.update(part.seconds)  # a Counter adds floats as well
     samples = sum(part.samples for part in parts)
-    return Comparison(parts[0].backends, samples, parts[0].layers, dict(values), dict(seconds), parts[-1].divergence)
+    first, last = parts[0], parts[-1]
+    return replace(last, samples=samples, layers=first.layers, values=dict(values), seconds=dict(seconds))
 
 
 Key = tuple[int, int, int]  # (sample * T + step, place of the layer, quantity)
@@ -203,17 +211,17 @@ def _placed(divergence: Divergence, start: int, order: Mapping[str, str]) -> Div
     return Divergence(**known)
 
 
-def _require_same_layers(runs: Sequence[Run]) -> None:
-    findings = [finding for other in runs[1:] for finding in _unlike(runs[0], other)]
+def _require_same_layers(runs: Sequence[Run], left_out: Collection[str]) -> None:
+    findings = [finding for other in runs[1:] for finding in _unlike(runs[0], other, left_out)]
     if findings:
         raise BackendsDifferError(findings)
 
 
-def _unlike(a: Run, b: Run) -> Iterator[Finding]:
+def _unlike(a: Run, b: Run, left_out: Collection[str]) -> Iterator[Finding]:
     """A finding for each array that one run has, and the other has not or in another shape."""
     for quantity in ("spikes", "membrane"):
         x, y = getattr(a, quantity), getattr(b, quantity)
-        for layer in dict.fromkeys((*x, *y)):
+        for layer in (name for name in dict.fromkeys((*x, *y)) if name not in left_out):
             yield from _unlike_shapes(layer, f"{quantity} of", (a, x.get(layer)), (b, y.get(layer)))
     yield from _unlike_shapes("", "logits of", (a, a.logits), (b, b.logits))
 

@@ -35,6 +35,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     np.save(folder / "text.npy", np.array(["a", "b"]))
     np.save(folder / "objects.npy", np.array([{}, []], object), allow_pickle=True)
     np.savez(folder / "unnamed.npz", pixels=images)
+    np.savez(folder / "both.npz", images=images, frames=images)
     np.savez(folder / "labels.npz", images=images, labels=np.array([0, 9]))
     np.savez(folder / "fewer.npz", images=images, labels=np.array([0]))
     (folder / "cut.npy").write_bytes((folder / "size.npy").read_bytes()[:-40])
@@ -55,6 +56,7 @@ DATA = [
     ("text.npy", 3, "ND-C005"),
     ("objects.npy", 3, "ND-C005"),
     ("unnamed.npz", 3, "ND-C005"),
+    ("both.npz", 3, "ND-C005"),
     ("cut.npy", 3, "ND-C005"),
     ("cut.npz", 3, "ND-C005"),
     ("unclosed.npy", 3, "ND-C005"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neurodeploy.api import CompiledModel, compare
 from neurodeploy.backends.reference import run
 from neurodeploy.backends.result import RunResult
 from neurodeploy.errors import BackendsDifferError, ExitCode
@@ -145,3 +146,28 @@ def test_comparison_is_plain_json(graph: Graph, result: RunResult) -> None:
     document = json.loads(json.dumps(compared(graph, result, broken).as_json()))
     assert document["equal"] is False
     assert document["divergence"]["quantity"] == "logit"
+
+
+def test_a_layer_that_nothing_reads_may_be_left_out(graph: Graph, result: RunResult) -> None:
+    """The mapped network is without it; one that is read is missed by the same comparison."""
+    order = {node.name: "" for node in graph.of("lif")}
+    gone = [*order][1]
+    other = copied(result)
+    spikes, membrane = ({k: v for k, v in held.items() if k != gone} for held in (other.spikes, other.membrane))
+    without = replace(other, spikes=spikes, membrane=membrane)
+    found = joined([compare_runs((result, without), order, graph.output, 0, {gone})])
+    assert (found.equal, found.left_out) == (True, (gone,))
+    assert gone not in found.layers
+    assert found.values["spikes"] == found.values["membranes"] == sum(array.size for array in spikes.values())
+    assert f"nothing reads {gone}: not compared" in str(found)
+    with pytest.raises(BackendsDifferError, match="ND-V011"):
+        compare_runs((result, without), order, graph.output)
+    assert compare_runs((result, other), order, graph.output, 0, {gone}).left_out == ()
+
+
+def test_the_mapped_network_is_without_what_nothing_reads(graph: Graph) -> None:
+    dead = replace(graph, nodes=(*graph.nodes, replace(graph.of("lif")[0], name="unused")))
+    images = np.random.default_rng(2).random((2, 1, 8, 8), np.float32)
+    found = compare(CompiledModel(dead), images, ("reference", "onnx", "mapped"))
+    assert (found.equal, found.left_out) == (True, ("unused",))
+    assert compare(CompiledModel(dead), images, ("reference", "onnx")).left_out == ()

@@ -76,8 +76,8 @@ def _graph_problems(graph: Graph) -> Iterator[Finding]:
         yield _problem("", f"a profile of {sorted(PROFILES)}", graph.profile)
     if not 1 <= graph.steps <= MAX_STEPS:
         yield _problem("", f"1..{MAX_STEPS} time steps", graph.steps)
-    if not np.isfinite(graph.output_scale):
-        yield _problem("", "a finite output_scale", graph.output_scale)
+    if not np.finfo(np.float64).tiny <= graph.output_scale < np.inf:  # NaN compares with nothing
+        yield _problem("", "an output_scale above 0 that float64 holds to the last digit", graph.output_scale)
     if graph.of("readout") != tuple(n for n in graph.nodes if n.name == graph.output):
         yield _problem(graph.output, "one readout, the output", [n.name for n in graph.of("readout")])
     if len({(n.op, n.attributes.get("shape")) for n in graph.encoders}) != 1:
