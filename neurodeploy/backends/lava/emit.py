@@ -201,7 +201,7 @@ def _sync(folder: Path) -> None:
 
 
 def _taken(target: Path) -> UsageError:
-    need, mend = "a folder that does not exist yet", "choose another; --overwrite (overwrite=True) replaces one that neurodeploy wrote"
+    need, mend = "a folder that does not exist yet", "choose another, or --overwrite (overwrite=True)"
     return UsageError(Finding("ND-B130", "", need, str(target), mend))
 
 
