@@ -43,7 +43,7 @@ def _problems(known: Mapping[str, Any], name: str, value: object) -> Iterator[Fi
         yield Finding("ND-B008", name, _shown(known[name]), have, f"leave {name} out for what is usual")
     elif name == "threads" and isinstance(value, Integral) and not 0 <= int(value) <= most_threads():
         need = f"0 (one a core) to {most_threads()} on this machine"
-        yield Finding("ND-B023", name, need, str(value), "leave threads out")
+        yield Finding("ND-B009", name, need, str(value), "leave threads out")
 
 
 def _fits(kind: Any, value: object) -> bool:

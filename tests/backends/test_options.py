@@ -51,7 +51,7 @@ def test_threads(deployed: CompiledModel, backend: str) -> None:
     for threads in (1.5, None, "2", True):
         assert refused(deployed, backend, threads=threads) == [("ND-B008", "threads")]
     for threads in (-1, most_threads() + 1, 4000, 2**70):
-        assert refused(deployed, backend, threads=threads) == [("ND-B023", "threads")]
+        assert refused(deployed, backend, threads=threads) == [("ND-B009", "threads")]
     deployed.run(images(deployed), backend, threads=np.int64(2), batch=np.int32(1), progress=None)
 
 
