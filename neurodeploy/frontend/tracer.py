@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
+from neurodeploy.frontend.coupling import merged
 from neurodeploy.frontend.export import export, tracing
 from neurodeploy.frontend.lower import Lowering, ordered
 from neurodeploy.frontend.naming import named
@@ -60,6 +61,7 @@ def trace(
                 exported = export(root, loop.frame(example) if loop else example)
             with rested(root.model), tracing(tuple(example.shape)):
                 findings += kept_state(root.model, *_calls(example, loop))
+            mixed = [] if loop and loop.single else merged(root, example)
     except UnsupportedModelError as error:
         findings += (finding for reading in readings.values() for finding in reading.findings)
         untimed = loop is None and wants_sequence(error.__cause__)
@@ -75,7 +77,7 @@ def trace(
         raise UnsupportedModelError(dict.fromkeys(findings))  # a line that runs in a loop is named once
     nodes = topological(ordered(lowering.build))
     counts = {"model": sum(p.numel() for p in model.parameters()), "needed": exported.parameters}
-    facts = {COUPLED: json.dumps(lowering.build.coupled), PARAMETERS: json.dumps(counts)}
+    facts = {COUPLED: json.dumps([*dict.fromkeys([*lowering.build.coupled, *mixed])]), PARAMETERS: json.dumps(counts)}
     facts |= {TIME_LOOP: loop.kind} if loop else {}
     returned = "[N, classes] of each step" if loop and loop.single else "[T, N, classes]"
     facts |= {READ_OUT: f"mean over T of the model's {returned}"} if lowering.averaged else {}

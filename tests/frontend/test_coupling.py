@@ -16,7 +16,7 @@ from neurodeploy.frontend import load_model, run_float, trace
 from neurodeploy.frontend.tracer import COUPLED
 from neurodeploy.ir.text import to_text
 from tests.frontend.published import FILE
-from tests.frontend.small import STEPS, Containers, Layers, Net, lively, tiny_qkformer, tiny_spikformer
+from tests.frontend.small import STEPS, Containers, Layers, Net, lif, lively, tiny_qkformer, tiny_spikformer
 
 
 class Merged(Net):
@@ -40,6 +40,16 @@ def coupled(model: nn.Module, size: int) -> list[str]:
 def test_only_what_is_merged_is_coupled() -> None:
     assert coupled(Merged(True), 4) == ["lif"]
     assert coupled(Merged(False), 4) == []
+
+
+def test_a_unit_axis_behind_the_merged_one_is_no_batch() -> None:
+    class Unit(Net):
+        def body(self, x: Tensor) -> Tensor:
+            return self.lif2(x.reshape(x.shape[0] * x.shape[1], 1, -1)).view(x.shape)
+
+    model = Unit()
+    model.lif2 = lif(v_threshold=0.5)
+    assert coupled(model, 4) == ["lif2"]
 
 
 @pytest.mark.parametrize("make", [tiny_qkformer, tiny_spikformer])
