@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -71,12 +71,12 @@ def select_probes(probes: Probes, names: Sequence[str]) -> tuple[str, ...]:
         return ()
     if probes == "all":
         return tuple(names)
-    patterns = (probes,) if isinstance(probes, str) else tuple(probes)
-    missing = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
+    patterns = (probes,) if isinstance(probes, str) or not isinstance(probes, Collection) else tuple(probes)
+    missing = [pattern for pattern in patterns if not any(fnmatchcase(name, str(pattern)) for name in names)]
     if missing:
         near = ", ".join(list(names)[:4])
         raise UsageError(
-            Finding("ND-B001", pattern, "the name or pattern of a LIF layer", "no layer matches", f"e.g. {near}")
+            Finding("ND-B001", str(pattern), "the name or pattern of a LIF layer", "no layer matches", f"e.g. {near}")
             for pattern in missing
         )
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy.api import CompiledModel
+from neurodeploy.api import CompiledModel, compare
 from neurodeploy.backends.dispatch import BACKENDS
 from neurodeploy.backends.options import most_threads
 from neurodeploy.errors import UsageError
@@ -70,3 +70,9 @@ def test_probes_in_every_form(deployed: CompiledModel, backend: str, probes: Any
 def test_attention_is_an_option_of_the_mapped_network_alone(deployed: CompiledModel) -> None:
     deployed.run(images(deployed), "mapped", attention="kv")
     assert refused(deployed, "reference", attention="kv") == [("ND-B008", "attention")]
+
+
+@pytest.mark.parametrize("probes", [5, None, [1], 0.5])
+def test_probes_of_a_comparison(deployed: CompiledModel, probes: Any) -> None:
+    with pytest.raises(UsageError, match="ND-B001"):
+        compare(deployed, images(deployed), ("reference", "onnx"), probes=probes)
