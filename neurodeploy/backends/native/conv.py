@@ -25,6 +25,7 @@ NO_NEURON = (0, 12, 0, 0)
 BYTE_MAX = 255
 WIDER = 1 << 31
 LONGEST_LIST = 1 << 16  # of axons, by 16-bit indices
+LEAST_EVENT_OUTPUTS, LEAST_EVENT_CHANNELS = 128, 64  # below, listing the axons takes longer than it saves
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _gemm(
     start = np.zeros(-(-len(matrix) // TILE_OUTPUTS) * TILE_OUTPUTS, np.int64)
     start[: len(matrix)] = bias + (zero << numbers[0])
     keep: Any = recorder.program.keep
-    events = axons.most <= 1 and not conv.pool and matrix.shape[1] <= LONGEST_LIST
+    events = _takes_events(axons, matrix) and not conv.pool
     fan_in = [
         recorder.program.pack(matrix, columns=False),
         keep(axons.offsets),
@@ -177,6 +178,13 @@ def _gemm(
         pool=[n for sizes in conv.pool for n in sizes] if conv.pool else [],
         small=axons.most <= SIGNED_BYTE_MAX,
     )
+
+
+def _takes_events(axons: Axons, matrix: NDArray[np.int8]) -> bool:
+    """Whether the kernel may add up the columns of the axons that fired; it does so where few of them fire."""
+    outputs, fan_in = matrix.shape
+    wide = outputs >= LEAST_EVENT_OUTPUTS and axons.tap * TILE_GROUP >= LEAST_EVENT_CHANNELS
+    return axons.most <= 1 and wide and fan_in <= LONGEST_LIST
 
 
 def weights_of(weight: NDArray[Any], axons: Axons) -> NDArray[np.int8]:
