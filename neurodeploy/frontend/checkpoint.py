@@ -24,6 +24,7 @@ MEAN, VARIANCE = "running_mean", "running_var"
 # What the official models carry and never call: layer norms, and positions. A model that has one of them may well call
 # it, so that only a checkpoint may have them beyond its model.
 NORMS = frozenset({"norm", "norm1", "norm2"})
+IDLE = frozenset({"qkv_mp", "res_lif"})  # a pool and a neuron; a parametric neuron has a tensor, its w
 POSITIONS = "pos_embed"
 _DEEPEST = 8  # wrappers inside one another
 _PLAIN = "leave ema (--ema) out to take the weights themselves"
@@ -86,7 +87,7 @@ def _is_unused(key: str, state: Mapping[str, torch.Tensor]) -> bool:
     *_, layer, name = ("", *key.split("."))
     if layer in NORMS and name in ("weight", "bias"):
         return state[key].ndim == 1 and f"{key.removesuffix(name)}{MEAN}" not in state
-    return name in (COUNTER, POSITIONS)
+    return name in (COUNTER, POSITIONS) or (layer in IDLE and state[key].numel() == 1)
 
 
 def _key_findings(path: str | PathLike[str], need: str, kind: str, keys: set[str]) -> Iterator[Finding]:

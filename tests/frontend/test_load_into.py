@@ -60,8 +60,9 @@ def test_unused_keys_are_told_and_not_refused(tmp_path: Path) -> None:
     model = small()
     content = {k: v for k, v in model.state_dict().items() if k != "bn.num_batches_tracked"}
     content["block.0.norm2.weight"] = torch.ones(4)
+    content["block.0.attn.res_lif.w"] = torch.zeros(())
     told = load_into(model, saved(tmp_path / "c.pth", content))
-    assert told == ("block.0.norm2.weight", "bn.num_batches_tracked")
+    assert told == ("block.0.attn.res_lif.w", "block.0.norm2.weight", "bn.num_batches_tracked")
 
 
 def test_a_layer_of_the_model_is_never_taken_for_unused(tmp_path: Path) -> None:
