@@ -61,6 +61,18 @@ def run(
     return RunResult("native", logits, graph.output_scale, spikes, membrane, seconds)
 
 
+def profile(graph: Graph, images: object, runs: int = 3) -> list[tuple[str, str, float]]:
+    """(layer, kernel, CPU seconds) of each kernel call for the first image, on one thread: the least of some runs.
+
+    A convolution is told with the LIF that it is one call with.  Raises as `run` does.
+    """
+    checked = check_images(images, graph.image_shape)[:1]
+    made = _plan(graph, (), engine.path())
+    outputs = [np.zeros((1, *shape), kind) for _, shape, kind in made.outputs]
+    seconds = np.min([made.program.profile(checked, outputs) for _ in range(runs)], axis=0)
+    return [(layer, call, float(time)) for (layer, call), time in zip(made.calls, seconds, strict=True)]
+
+
 @lru_cache(maxsize=2)
 def _plan(graph: Graph, probes: tuple[str, ...], path: str) -> Plan:
     return plan(graph, probes, path)

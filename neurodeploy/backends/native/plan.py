@@ -20,15 +20,20 @@ from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Profile
 
 Value = View | conv.Pending
+OPS = frozenset({*LOWER, "conv", "lif", "readout"})
 MAX_AXES = 11  # of a value, beside time (native/plan.hpp)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A program of the engine, and its outputs in the order in which it takes their arrays: [N, *shape] each."""
+    """A program of the engine, and its outputs in the order in which it takes their arrays: [N, *shape] each.
+
+    calls: (layer, kernel) of each call, in order.
+    """
 
     program: Any
     outputs: tuple[tuple[str, tuple[int, ...], type[np.generic]], ...]
+    calls: tuple[tuple[str, str], ...]
 
 
 def plan(graph: Graph, probes: tuple[str, ...], path: str) -> Plan:
@@ -38,7 +43,9 @@ def plan(graph: Graph, probes: tuple[str, ...], path: str) -> Plan:
     Raises DoesNotFitError with every value and membrane that int32 does not hold.
     """
     planner = _Planner(graph, probes, path)
-    return Plan(planner.run().finish(), tuple(planner.outputs))
+    recorder = planner.run()
+    calls = tuple((step.layer, step.call) for step in recorder.steps)
+    return Plan(recorder.finish(), tuple(planner.outputs), calls)
 
 
 def record(graph: Graph, probes: tuple[str, ...], path: str) -> Recorder:
@@ -47,13 +54,15 @@ def record(graph: Graph, probes: tuple[str, ...], path: str) -> Recorder:
 
 
 def check_widths(graph: Graph) -> None:
-    """Raise DoesNotFitError unless int32 holds every value but the logits, and no membrane needs to be clipped."""
+    """Raise DoesNotFitError unless all ops are known, int32 holds all but the logits, and no membrane is clipped."""
     profile, known = PROFILES[graph.profile], types(graph)
     findings = []
     for node in graph.nodes:
         value = known[node.name]
         if node.name != graph.output and not value.range.within(INT32):
             findings.append(_finding(node, "values in int32", f"worst case {value.range}"))
+        if node.op not in OPS:
+            findings.append(_finding(node, "an op that the kernels know", node.op))
         if len(value.shape) > MAX_AXES:
             findings.append(_finding(node, f"at most {MAX_AXES} axes", str(len(value.shape))))
         if node.op == "lif":
@@ -84,6 +93,7 @@ class _Planner:
         for node in self.graph.nodes:
             if node.name not in self.readers:
                 continue
+            self.recorder.layer = node.name
             if node.op == "readout":
                 self._readout(node, logits)
             else:

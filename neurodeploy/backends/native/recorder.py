@@ -31,8 +31,12 @@ class Op(IntEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel call: a method of the engine's Program, the views that it touches (None: absent), the rest."""
+    """One kernel call: a method of the engine's Program, the views that it touches (None: absent), the rest.
 
+    layer: the node that is lowered when it is recorded; a convolution that waits for its LIF is written with the LIF.
+    """
+
+    layer: str
     call: str
     views: Mapping[str, View | None]
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -45,6 +49,7 @@ class Recorder:
         self.program = engine.load().Program(path)
         self.steps: list[Step] = []
         self.scratch = 0
+        self.layer = ""
 
     def new(self, shape: Shape, order: list[int], kind: Type, constant: bool = False) -> View:
         """A view [T, *value] on a buffer of its own; the axes lie in memory in this order."""
@@ -61,7 +66,7 @@ class Recorder:
 
     def add(self, call: str, views: Mapping[str, View | None], **arguments: Any) -> None:
         """Record a call."""
-        self.steps.append(Step(call, views, arguments))
+        self.steps.append(Step(self.layer, call, views, arguments))
 
     def map(self, op: Op, x: View, y: View, over_time: bool = False) -> None:
         """y = y op x; the shapes are equal, or x has fewer or shorter axes and is repeated.

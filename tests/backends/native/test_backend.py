@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends import dispatch, native, reference
-from neurodeploy.backends.native import backend
+from neurodeploy.backends.native import backend, plan
 from neurodeploy.backends.native.engine import PATH_VARIABLE
 from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, LimitExceededError, UsageError
-from neurodeploy.ir.graph import Node, tensor
+from neurodeploy.ir.graph import Node, Stage, tensor
+from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.samples import random_graph, random_images
 from tests.backends.native.test_equality import differences
 from tests.backends.native.test_shapes import large_graph
@@ -119,6 +120,10 @@ def test_values_that_int32_does_not_hold_are_refused() -> None:
         native.run(graph, np.zeros((1, 1), np.float32))
 
 
+def test_every_quantized_op_is_lowered() -> None:
+    assert {op.name for op in OPS.values() if Stage.QUANTIZED in op.stages} == plan.OPS
+
+
 def test_a_path_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATH_VARIABLE, "avx1024")
     with pytest.raises(UsageError, match=r"(?s)ND-B021.*portable"):
@@ -181,6 +186,15 @@ def test_a_second_run_allocates_its_results_alone() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 200_000
+
+
+def test_profile_names_the_layers() -> None:
+    graph = large_graph(3)
+    found = native.profile(graph, random_images(graph, 1, 3))
+    names = {node.name for node in graph.nodes}
+    assert {layer for layer, _, _ in found} <= names
+    assert {call for _, call, _ in found} <= {"map", "encode", "lif", "matmul", "gemm"}
+    assert all(0 <= seconds < 10 for _, _, seconds in found)
 
 
 def test_runs_at_once_in_two_threads_do_not_mix() -> None:
