@@ -61,7 +61,7 @@ def trace(
                 exported = export(root, loop.frame(example) if loop else example)
             with rested(root.model), tracing(tuple(example.shape)):
                 findings += kept_state(root.model, *_calls(example, loop))
-            mixed = [] if loop and loop.single else merged(root, example)
+                mixed = [] if loop and loop.single else merged(root, example)
     except UnsupportedModelError as error:
         findings += (finding for reading in readings.values() for finding in reading.findings)
         untimed = loop is None and wants_sequence(error.__cause__)
