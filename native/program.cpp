@@ -23,7 +23,10 @@ std::vector<const Kernels*> available() {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
         found.push_back(&avx512::kernels);
     }
-    if (__builtin_cpu_supports("avx2")) found.push_back(&avx2::kernels);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+        __builtin_cpu_supports("bmi2")) {
+        found.push_back(&avx2::kernels);
+    }
 #endif
     found.push_back(&portable::kernels);
     return found;
