@@ -66,7 +66,7 @@ class Shim(nn.Module):
 
     def _refused(self, have: str, mend: str) -> UnsupportedModelError:
         need = "a neuron whose parameters and membrane are its own affair"
-        return UnsupportedModelError(Finding("ND-F001", self.path, need, have, mend))
+        return UnsupportedModelError(Finding("ND-F016", self.path, need, have, mend))
 
 
 class Bounded(TorchFunctionMode):

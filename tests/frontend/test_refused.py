@@ -339,7 +339,7 @@ def test_a_neuron_touched_by_forward_is_refused(have: str, touch: Callable[[Net]
 
     model = Touching()
     (found,) = refusals(model)
-    assert (found.code, found.layer, found.have) == ("ND-F001", "lif", f"{have} by forward")
+    assert (found.code, found.layer, found.have) == ("ND-F016", "lif", f"{have} by forward")
     assert "test_refused.py:" in found.source
     assert (model.lif.v, model.lif.v_threshold) == (0.0, 1.0)
 
