@@ -111,7 +111,7 @@ def _line(cells: Sequence[str]) -> str:
 def _conditions(run: Mapping[str, Any]) -> str:
     machine = run["machine"]
     return (
-        f"{run['weights'].capitalize()}. {run['rounds']} rounds; milliseconds an image. {machine['processor']} "
+        f"{run['rounds']} rounds; milliseconds an image; {run['weights']}. {machine['processor']} "
         f"({', '.join(machine['extensions'])}), {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"Python {machine['python']}; load {machine['load']} before and {run['load_after']} after ({machine['time']})."
     )
