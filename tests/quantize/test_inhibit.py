@@ -71,4 +71,4 @@ def test_any_other_use_is_refused(case: str) -> None:
     (finding,) = caught.value.findings
     assert finding.code == {"of counts": "ND-Q010", "of a current": "ND-Q011"}.get(case, "ND-Q025")
     assert finding.source.startswith("sketch.py:")
-    assert np.all([finding.need, finding.have, finding.next])
+    assert all((finding.need, finding.have, finding.next))
