@@ -1,9 +1,9 @@
 """What a network costs by the convention of the papers: MACs, synaptic operations (SOPs) and theoretical energy.
 
-SOP_l = rate_l T MAC_l, and E = E_MAC T sum(MAC of the layers that multiply) + E_AC sum(SOP of the others). Source: Zhou
-et al., "Spikformer", ICLR 2023, appendix C.2, and QKFormer, NeurIPS 2024, appendix; batch norm is folded and not
-counted, the image enters the first layer in each of the T steps. No memory access is counted, which on real hardware
-costs more than the arithmetic: these are figures to compare papers by, no prediction for a chip.
+SOP_l = rate_l T MAC_l, and E = E_MAC T sum(MAC of the layers that multiply) + E_AC sum(SOP of the others). Source: the
+theoretical energy of Spikformer (Zhou et al., ICLR 2023) and QKFormer (Zhou et al., NeurIPS 2024); batch norm is folded
+and not counted, the image enters the first layer in each of the T steps. No memory access is counted, which on real
+hardware costs more than the arithmetic: these are figures to compare papers by, no prediction for a chip.
 """
 
 from __future__ import annotations

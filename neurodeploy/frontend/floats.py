@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurodeploy.frontend.neurons import looks_like_neuron
+from neurodeploy.frontend.state import reset, rested
 from neurodeploy.frontend.timeloop import TimeLoop, time_loop
 from neurodeploy.images import Images, Shape, slices
 
@@ -40,7 +40,7 @@ def run_float(
     what the deployed network computes, with a warning of the logger `neurodeploy`.
     steps: T, for a model that makes no time steps itself, as for `trace`. Logits of each step are averaged over T.
     as_written: in batches of exactly `batch` (the last one may be smaller), samples mixed where the model mixes them.
-    Training flags and membranes are restored. progress(done, total) follows each batch.
+    Training flags, membranes and all other attributes are restored. progress(done, total) follows each batch.
     """
     parts, loop = [], time_loop(model, steps, images.shape)
     with torch.no_grad(), at_rest(model):
@@ -110,8 +110,7 @@ def _watched(model: nn.Module, images: Images, loop: TimeLoop | None) -> tuple[l
 
 def _logits(model: nn.Module, images: Images, loop: TimeLoop | None) -> NDArray[np.float64]:
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    for module in _stateful(model):
-        module.reset()  # type: ignore[operator]
+    reset(model)
     given = torch.tensor(images, device=parameter.device, dtype=parameter.dtype)
     logits = model(given) if loop is None else loop.run(model, given)
     if logits.ndim == _EACH_STEP:
@@ -119,21 +118,9 @@ def _logits(model: nn.Module, images: Images, loop: TimeLoop | None) -> NDArray[
     return np.asarray(logits.cpu().double().numpy(), dtype=np.float64)
 
 
-def _stateful(model: nn.Module) -> list[nn.Module]:
-    return [module for module in model.modules() if callable(getattr(module, "reset", None))]
-
-
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; training flags and membranes are those of before in the end."""
-    flags = [(module, module.training) for module in model.modules()]
-    states: list[tuple[Any, dict[str, Any]]] = [(m, dict(getattr(m, "_memories", {}))) for m in _stateful(model)]
-    try:
+    """The model in eval mode; training flags, membranes and all other attributes are those of before in the end."""
+    with rested(model):
         model.eval()
         yield
-    finally:
-        for module, training in flags:
-            module.training = training
-        for stateful, memories in states:
-            if memories:
-                stateful._memories.update(memories)

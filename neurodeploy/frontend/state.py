@@ -37,7 +37,7 @@ def rested(model: nn.Module) -> Iterator[None]:
     """The model as after `reset()` of its modules; all its attributes are those of before in the end."""
     kept = [pair for module in model.modules() for pair in _contents(vars(module), set())]
     try:
-        _reset(model)
+        reset(model)
         yield
     finally:
         for container, content in kept:
@@ -45,7 +45,8 @@ def rested(model: nn.Module) -> Iterator[None]:
             (container.update if isinstance(container, (dict, set)) else container.extend)(content)
 
 
-def _reset(model: nn.Module) -> None:
+def reset(model: nn.Module) -> None:
+    """Membranes at rest, and whatever else reset() of the modules clears."""
     for module in model.modules():
         if callable(getattr(module, "reset", None)):
             module.reset()  # type: ignore[operator]
@@ -139,7 +140,7 @@ def kept_state(model: nn.Module, example: torch.Tensor, steps: bool, still: bool
             results.append(_shown(model(x), names, set()))
             states.append(_state(model, names))
             if not steps:
-                _reset(model)
+                reset(model)
     before, first, second = states
     moving = [key for key in second if steps and first.get(key) != second[key]]
     if results[0] == results[1] and not moving:

@@ -76,7 +76,8 @@ def trace(
     if findings or output is None:
         raise UnsupportedModelError(dict.fromkeys(findings))  # a line that runs in a loop is named once
     nodes = topological(ordered(lowering.build))
-    counts = {"model": sum(p.numel() for p in model.parameters()), "needed": exported.parameters}
+    learned = sum(p.numel() for path in lowering.calls for p in model.get_submodule(path).parameters())  # tau of a PLIF
+    counts = {"model": sum(p.numel() for p in model.parameters()), "needed": exported.parameters + learned}
     facts = {COUPLED: json.dumps([*dict.fromkeys([*lowering.build.coupled, *mixed])]), PARAMETERS: json.dumps(counts)}
     facts |= {TIME_LOOP: loop.kind} if loop else {}
     returned = "[N, classes] of each step" if loop and loop.single else "[T, N, classes]"

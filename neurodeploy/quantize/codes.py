@@ -8,11 +8,12 @@ one clips the rare frames in which one place saw many events.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import Interval
 
 Float32 = NDArray[np.float32]
@@ -23,36 +24,29 @@ HEADROOM = 1.05  # a code of event counts that reaches further may err so many t
 
 
 @dataclass(frozen=True)
-class Code:
-    """x = step * code, the code in span.
+class Code(PixelCode):
+    """A code that competes.
 
     error: share of first-layer spikes that differ from the float layer's; None where it is not measured, infinite where
     no scale fits.
     """
 
-    step: float
-    span: Interval
     error: float | None = None
 
     @property
     def bits(self) -> int:
         """The width of the codes."""
-        return (self.span.hi - self.span.lo).bit_length()
-
-    @property
-    def reach(self) -> float:
-        """The largest value that is not clipped."""
-        return self.step * self.span.hi
+        return (self.interval.hi - self.interval.lo).bit_length()
 
     def __str__(self) -> str:
-        return f"{self.span} step {self.step:.4g}"
+        return f"{self.interval} step {self.step:.4g}"
 
 
 def candidates(images: Float32, events: bool) -> list[Code]:
     """The codes that compete; the first one is the widest that clips nothing."""
     if events and bool((images == np.rint(images)).all()):
         return list(dict.fromkeys(_count_codes(images)))
-    return [pixel_code(images, bits) for bits in PIXEL_BITS]
+    return [replace(pixel_code(images, bits), events=events) for bits in PIXEL_BITS]
 
 
 def pixel_code(images: Float32, bits: int) -> Code:
@@ -70,8 +64,8 @@ def _count_codes(images: Float32) -> Iterator[Code]:
         if span.hi == 0:
             return  # one bit has no room for a sign
         if bits in PIXEL_BITS:
-            yield Code(float(-(-max(-low, high) // span.hi)), span)
-        yield Code(1.0, span)
+            yield Code(float(-(-max(-low, high) // span.hi)), span, events=True)
+        yield Code(1.0, span, events=True)
 
 
 def _span(bits: int, signed: bool) -> Interval:
@@ -92,11 +86,4 @@ def best_code(codes: Sequence[Code], events: bool) -> Code:
     if not events:
         return least
     good = (code for code in errors if errors[code] <= HEADROOM * errors[least] or code == least)
-    return max(good, key=lambda code: (code.reach, -errors[code]))
-
-
-def clipped_share(images: Float32, code: Code) -> float:
-    """The share of the values other than zero that lie beyond a code by more than half a step."""
-    low, high = (code.span.lo - 0.5) * code.step, (code.span.hi + 0.5) * code.step
-    beyond = int(np.count_nonzero((images < low) | (images > high)))
-    return beyond / max(1, int(np.count_nonzero(images)))
+    return max(good, key=lambda code: (code.range[1], -errors[code]))

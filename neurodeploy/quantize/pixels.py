@@ -17,7 +17,7 @@ from neurodeploy.ir.graph import EVENTS, Graph, Node
 from neurodeploy.ir.types import ValueType
 from neurodeploy.numerics import Profile, lif_step
 from neurodeploy.quantize.builder import Builder, Quantity
-from neurodeploy.quantize.codes import Code, best_code, candidates, clipped_share
+from neurodeploy.quantize.codes import Code, best_code, candidates
 from neurodeploy.quantize.currents import current_of, driven
 from neurodeploy.quantize.observe import Float, convolve, fire, through
 from neurodeploy.quantize.options import QuantizeOptions
@@ -37,13 +37,13 @@ def quantize_input(build: Builder, node: Node) -> None:
     codes = candidates(build.calibration, events)
     tries = measured(build.traced, layers, build.calibration, build.options, codes)
     best = best_code(tries, events)
-    span = {"lo": best.span.lo, "hi": best.span.hi}
+    span = {"lo": best.interval.lo, "hi": best.interval.hi}
     name = build.emit(
         EVENTS if events else "encode", node, (), {"shape": node.integers("shape"), "step": best.step, **span}
     )
     build.values[node.name] = Quantity(name, best.step)
     if events:
-        facts = {"step": best.step, **span, "clipped": clipped_share(build.calibration, best)}
+        facts = {"step": best.step, **span, "clipped": best.clipped_share(build.calibration)}
     else:
         facts = {"pixel_bits": best.bits}
     tried = {str(code if events else code.bits): _finite(code.error) for code in tries if code.error is not None}
@@ -98,8 +98,8 @@ class _Watched:
 
     def in_integers(self, current: Current, scale: LayerScale, code: Code, frames: Float32) -> NDArray[np.bool_]:
         """Spikes [T, N, *shape] of the quantized layer on coded pixels."""
-        codes = np.clip(np.rint(frames / np.float32(code.step)), code.span.lo, code.span.hi).astype(np.float64)
         weight = scale.weight << self.profile.threshold_shift
+        codes = code.encode(frames).astype(np.float64)
         currents = self._currents(weight, scale.bias_mant << scale.bias_exp, codes).astype(np.int64)
         dv, zero = decay_to_dv(current.decay, self.profile), np.zeros(currents.shape[1:], np.int64)
         membrane, spikes = zero, []
@@ -123,7 +123,7 @@ def _layer_errors(
     """Share of a layer's spikes that differ from the float layer's, one a code; infinite where no scale fits."""
     path, neuron = driven(graph, layer)
     watched = _Watched(layer, path, graph.steps, options.profile)
-    currents = [current_of(layer, neuron, code.step, ValueType(frames.shape[2:], code.span)) for code in codes]
+    currents = [current_of(layer, neuron, code.step, ValueType(frames.shape[2:], code.interval)) for code in codes]
     scales = [choose_scale(current, options.bits(layer.name), graph.steps, options.profile) for current in currents]
     wrong, total = np.zeros(len(codes)), 0
     for _, part in slices(frames, max(1, VALUES // (len(currents[0].weight) * frames[0, :, 0].size))):

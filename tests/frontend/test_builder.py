@@ -111,9 +111,8 @@ def plainly(x: torch.Tensor, kind: str, argument: Any) -> torch.Tensor:
     return torch.stack(spikes)
 
 
-@given(chains(), st.integers(0, 2**32 - 1))
-@settings(max_examples=150)
-def test_chains_compute_the_same(chain: list[tuple[str, Any]], seed: int) -> None:
+def built(chain: list[tuple[str, Any]], seed: int) -> Graph:
+    """The graph of a chain of ops, which computes what torch computes."""
     frames = torch.tensor(np.random.default_rng(seed).integers(-8, 24, (2, 2, 3, 4)) / 4)
     build = Builder()
     name, wanted = build.make("input", (), {"shape": (2, 3, 4)}, HERE), frames
@@ -122,6 +121,13 @@ def test_chains_compute_the_same(chain: list[tuple[str, Any]], seed: int) -> Non
     graph = finished(build, name)
     assert types(graph)[name].shape == tuple(wanted.shape[1:])
     assert torch.equal(interpret(graph, frames)[name], wanted)
+    return graph
+
+
+@given(chains(), st.integers(0, 2**32 - 1))
+@settings(max_examples=150)
+def test_chains_compute_the_same(chain: list[tuple[str, Any]], seed: int) -> None:
+    graph = built(chain, seed)
     for node in graph.nodes:
         read = [graph.by_name[i].op for i in node.inputs]
         assert node.op not in ("neuron", "scale") or not set(read) & set(VIEWS)
@@ -131,14 +137,7 @@ def test_chains_compute_the_same(chain: list[tuple[str, Any]], seed: int) -> Non
 @given(parts(), st.integers(0, 2**32 - 1))
 @settings(max_examples=150)
 def test_parts_compute_the_same(chain: list[tuple[str, Any]], seed: int) -> None:
-    frames = torch.tensor(np.random.default_rng(seed).integers(-8, 24, (2, 2, 3, 4)) / 4)
-    build = Builder()
-    name, wanted = build.make("input", (), {"shape": (2, 3, 4)}, HERE), frames
-    for kind, argument in chain:
-        name, wanted = applied(build, name, kind, argument), plainly(wanted, kind, argument)
-    graph = finished(build, name)
-    assert types(graph)[name].shape == tuple(wanted.shape[1:])
-    assert torch.equal(interpret(graph, frames)[name], wanted)
+    graph = built(chain, seed)
     for node in graph.of("slice"):
         before = graph.by_name[node.inputs[0]]
         assert before.op != "permute"

@@ -142,3 +142,11 @@ def test_samples_that_mix_behind_the_neurons_run_one_by_one(kind: type[Net], cap
 def test_what_does_not_mix_is_not_said_to_mix(model: torch.nn.Module, caplog: pytest.LogCaptureFixture) -> None:
     run_float(model, images(70, 8 if model.__class__ is not Net else 4))
     assert not caplog.records
+
+
+def test_attributes_that_forward_sets_are_as_before() -> None:
+    model = lively(tiny_qkformer())
+    model.register_forward_hook(lambda module, *_: setattr(module, "seen", getattr(module, "seen", 0) + 1))
+    model.seen, model.training = 7, True
+    run_float(model, images(2, 8))
+    assert (model.seen, model.training) == (7, True)

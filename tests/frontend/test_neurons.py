@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -178,3 +179,8 @@ def test_a_surrogate_that_is_no_step_at_the_threshold_is_refused(function: Any, 
     (found,) = read("", lif(surrogate_function=function), nn.Identity()).findings
     assert found.code == "ND-F001"
     assert have in found.have
+
+
+def test_a_learned_time_constant_is_a_parameter_that_the_output_needs() -> None:
+    counts = json.loads(trace(Net(ParametricLIFNode(step_mode="m")).eval(), EXAMPLE).metadata["parameters"])
+    assert counts["needed"] == counts["model"]

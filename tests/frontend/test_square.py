@@ -43,8 +43,9 @@ def test_a_swap_that_torch_does_not_see() -> None:
 
 
 def test_square_maps_and_code_that_keeps_the_axes_apart() -> None:
-    trace(Tokens(swap=True).eval(), torch.zeros(1, 1, 6, 6))
-    trace(Tokens(swap=False).eval(), torch.zeros(1, 1, 4, 8))
+    for model, height, width in ((Tokens(swap=True), 6, 6), (Tokens(swap=False), 4, 8)):
+        graph = trace(model.eval(), torch.zeros(1, 1, height, width))
+        assert graph.of("input")[0].integers("shape") == (1, height, width)
 
 
 class Heads(Net):
@@ -63,7 +64,7 @@ class Heads(Net):
 
 
 def test_heads_of_the_size_of_a_map() -> None:
-    trace(Heads().eval(), torch.zeros(1, 1, 8, 2))
+    assert len(trace(Heads().eval(), torch.zeros(1, 1, 8, 2)).of("matmul")) == 2
 
 
 @pytest.fixture

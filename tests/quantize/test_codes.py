@@ -94,10 +94,10 @@ def test_counts_of_an_image_that_stays_are_pixels() -> None:
 
 
 def test_the_widest_reach_among_those_that_err_alike() -> None:
-    narrow, wide, bad = (Code(1.0, Interval(0, top), error) for top, error in ((7, 0.1), (15, 0.104), (255, 0.2)))
+    narrow, wide, bad = (Code(1.0, Interval(0, top), error=error) for top, error in ((7, 0.1), (15, 0.104), (255, 0.2)))
     assert best_code([bad, wide, narrow], events=True) == wide
     assert best_code([bad, wide, narrow], events=False) == narrow
-    nothing_fits = [Code(1.0, Interval(0, top), float("inf")) for top in (255, 1)]
+    nothing_fits = [Code(1.0, Interval(0, top), error=float("inf")) for top in (255, 1)]
     assert best_code(nothing_fits, events=True) == nothing_fits[0]
 
 
@@ -118,7 +118,7 @@ def test_what_is_not_measured_is_not_reported_as_zero() -> None:
 
 
 def test_an_error_without_a_scale_is_no_number_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "measured", lambda *_: [Code(1 / 255, Interval(0, 255), float("inf"))])
+    monkeypatch.setattr(pixels, "measured", lambda *_: [Code(1 / 255, Interval(0, 255), error=float("inf"))])
     document = quantize(FAMILIES["qkformer"](0), pictures(4)).metadata["quantization"]
     assert "Infinity" not in document
     (found,) = [choice for choice in json.loads(document) if choice["kind"] == "pixels"]

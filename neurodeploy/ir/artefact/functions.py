@@ -55,7 +55,7 @@ class Body:
     fits: Choice = _always
 
 
-_ENCODE = """Encode <shape, step, lo, hi, steps, type> (images) => (y) {
+_CODES = """
   step = Constant <value_float: float = @step> ()
   low_int = Constant <value_int: int = @lo> ()
   high_int = Constant <value_int: int = @hi> ()
@@ -64,7 +64,9 @@ _ENCODE = """Encode <shape, step, lo, hi, steps, type> (images) => (y) {
   scaled = Div (images, step)
   rounded = Round (scaled)
   clipped = Clip (rounded, low, high)
-  codes = Cast <to: int = @type> (clipped)
+  codes = Cast <to: int = @type> (clipped)"""
+
+_ENCODE = f"""Encode <shape, step, lo, hi, steps, type> (images) => (y) {{{_CODES}
   steps = Constant <value_ints: ints = @steps> ()
   shape = Shape (codes)
   stacked = Concat <axis = 0> (steps, shape)
@@ -73,24 +75,15 @@ _ENCODE = """Encode <shape, step, lo, hi, steps, type> (images) => (y) {
   rows = Constant <value_ints = [-1]> ()
   flat = Concat <axis = 0> (rows, positions)
   y = Reshape (repeated, flat)
-}"""
+}}"""
 
-_ENCODE_EVENTS = """EncodeEvents <shape, step, lo, hi, time_first, type> (images) => (y) {
-  step = Constant <value_float: float = @step> ()
-  low_int = Constant <value_int: int = @lo> ()
-  high_int = Constant <value_int: int = @hi> ()
-  low = Cast <to = 1> (low_int)
-  high = Cast <to = 1> (high_int)
-  scaled = Div (images, step)
-  rounded = Round (scaled)
-  clipped = Clip (rounded, low, high)
-  codes = Cast <to: int = @type> (clipped)
+_ENCODE_EVENTS = f"""EncodeEvents <shape, step, lo, hi, time_first, type> (images) => (y) {{{_CODES}
   frames = Transpose <perm: ints = @time_first> (codes)
   positions = Shape <start = 2> (frames)
   rows = Constant <value_ints = [-1]> ()
   flat = Concat <axis = 0> (rows, positions)
   y = Reshape (frames, flat)
-}"""
+}}"""
 
 _CONV = """Conv <stride, padding, groups, type> (x, weight) => (y) {
   zero = Constant <value = uint8 {0}> ()
