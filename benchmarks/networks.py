@@ -57,7 +57,7 @@ def weights_and_images(name: str) -> str:
     """What a network runs with, in words."""
     if trained(name):
         return "trained weights of examples/checkpoints, MNIST digits"
-    return "random weights with calibrated BatchNorms (no checkpoint is public), images with the spectrum of photos"
+    return "random weights with calibrated BatchNorms, images with the spectrum of photos"
 
 
 def prepare(files: Files, count: int, batches: Sequence[int], wanted: set[str]) -> None:

@@ -81,6 +81,9 @@ def load_network(output: Output, model: str, weights: Path | None, ema: bool = F
     """--model with --weights loaded into it, and the keys that were left out because no forward reads them."""
     from neurodeploy import api
 
+    if ema and weights is None:
+        need, mend = "a checkpoint whose moving averages are taken", "give --weights, or leave --ema out"
+        raise UsageError(Finding("ND-C027", "--ema", need, "no --weights", mend))
     network = api.load_model(model)
     idle: tuple[str, ...] = ()
     if weights is None:

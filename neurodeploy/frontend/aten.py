@@ -131,8 +131,6 @@ def _neuron(call: Call) -> Value:
     have = f"shape {x.shape}, T = {call.steps}"
     whole = call.single or (x.time == 0 and x.shape[0] == call.steps)
     require(whole, f"the T = {call.steps} time steps as leading axis", have)
-    if x.batch is None:  # the samples of a batch stand along this axis too, and their membrane runs through them all
-        call.build.coupled.append(path)
     neuron = call.neurons[path]
     attributes = {"decay": neuron.decay, "threshold": neuron.threshold, "decay_input": int(neuron.decay_input)}
     return replace(x, name=call.build.elementwise("neuron", x.name, attributes, call.source))

@@ -27,7 +27,6 @@ class Builder:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.coupled: list[str] = []  # neurons whose membrane runs across the samples of a batch
         self._views: dict[tuple[object, ...], str] = {}
 
     def make(

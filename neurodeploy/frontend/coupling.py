@@ -12,7 +12,7 @@ from neurodeploy.frontend.state import rested
 from neurodeploy.frontend.swap import Root, Shim
 
 # What forward raises where it is made for one sample.
-_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def merged(root: Root, example: torch.Tensor) -> list[str]:
@@ -22,7 +22,7 @@ def merged(root: Root, example: torch.Tensor) -> list[str]:
     """
     try:
         one, two = (_leading(root, (count, *example.shape[1:]), example) for count in (1, 2))
-    except _FAILURES:
+    except FAILURES:
         return []
     return [path for (path, alone), (_, both) in zip(one, two, strict=False) if alone != both]
 

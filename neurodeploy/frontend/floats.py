@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from neurodeploy.frontend.coupling import FAILURES
 from neurodeploy.frontend.neurons import looks_like_neuron
 from neurodeploy.frontend.state import reset, rested
 from neurodeploy.frontend.timeloop import TimeLoop, time_loop
@@ -37,7 +38,7 @@ def run_float(
 
     In batches of at most `batch` that a bounded memory holds, unless the model mixes the samples of a batch (a neuron
     over [T*B, ...], attention over the tokens of all samples), which three short runs show: then one by one, which is
-    what the deployed network computes, with a warning of the logger `neurodeploy`.
+    what the deployed network computes, with a warning of the logger `neurodeploy`. Few samples always run one by one.
     steps: T, for a model that makes no time steps itself, as for `trace`. Logits of each step are averaged over T.
     as_written: in batches of exactly `batch` (the last one may be smaller), samples mixed where the model mixes them.
     Training flags, membranes and all other attributes are restored. progress(done, total) follows each batch.
@@ -53,7 +54,7 @@ def run_float(
 
 def _apart(model: nn.Module, images: Images, batch: int, loop: TimeLoop | None) -> int:
     """How many samples can run at a time so that each is computed as if it were alone, and the memory holds them."""
-    if batch > 1 and len(images) <= FEW:
+    if batch == 1 or len(images) <= FEW:
         return 1
     one, _ = _watched(model, images[:1], loop)
     batch = min(batch, max(1, MEMORY // (4 * max((prod(shape) for shape in one), default=1))))
@@ -72,7 +73,7 @@ def _mixes(model: nn.Module, images: Images, one: list[Shape], loop: TimeLoop | 
     batches = [np.stack((first, between, first)) for between in (second, inverse, np.zeros_like(first))]
     try:
         runs = [_watched(model, beside, loop) for beside in batches]
-    except (AssertionError, RuntimeError, ValueError):  # a model written for one sample at a time
+    except FAILURES:  # a model written for one sample at a time
         runs = []
     single = loop is not None and loop.single  # such neurons have no time axis, and run along no axis
     alike = bool(runs) and (single or [shape[0] for shape in runs[0][0]] == [shape[0] for shape in one])

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from neurodeploy.errors import Finding, InvalidFileError
+from neurodeploy.errors import Finding, InvalidFileError, UsageError
 from neurodeploy.frontend.checkpoint import load_into
 from neurodeploy.frontend.places import raised_at
 from neurodeploy.frontend.sound import require_sound
@@ -41,6 +41,9 @@ def load_model(spec: str, weights: str | PathLike[str] | None = None, *, ema: bo
     Raises UsageError where the name leads to no model, UnsupportedModelError for a model that cannot be walked through
     or has no values, InvalidFileError for a missing file and for the weights.
     """
+    if ema and weights is None:
+        need, mend = "a checkpoint whose moving averages are taken", "pass weights, or leave ema out"
+        raise UsageError(Finding("ND-F203", "ema", need, "no weights", mend))
     wanted = parse(spec)
     folder = Path(wanted.place).resolve().parent if wanted.place.endswith(".py") else Path.cwd()
     with standins() as found, _importable(folder):  # a factory, too, may import what lies beside its file

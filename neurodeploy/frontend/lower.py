@@ -130,10 +130,8 @@ class Lowering:
     def _output(self) -> Value | None:
         """The value that stands for the logits, averaged over time here where forward left that to its caller."""
         outputs = self.exported.outputs
-        need, have = (
-            "one output: the logits [B, classes], or those of each step, [T, B, classes]",
-            _returned(self.exported),
-        )
+        need = "one output: the logits [B, classes], or those of each step, [T, B, classes]"
+        have = _returned(self.exported)
         value = None if have else self._values.get(outputs[0])
         if isinstance(value, Value):
             averaged = not self.single and self.build.nodes[value.name].op == "time_mean"

@@ -17,12 +17,17 @@ def _axis(call: Call, x: Value) -> int:
     return int(call.arguments.get("dim", 0)) % max(len(x.shape), 1)
 
 
+def _require_own(x: Value, axis: int, what: str) -> None:
+    """Raise IllegalNode for a part of what all have to stay together: the time steps, or the samples."""
+    kind = {x.time: "time steps", x.batch: "samples"}.get(axis, "")
+    require(not kind, "all time steps and samples", f"{what} of {x.shape[axis]} {kind}")
+
+
 def _part(call: Call, x: Value, axis: int, start: int, stop: int) -> Value:
     """x[start:stop] along an axis of one step; the whole of any axis is x itself."""
     if (start, stop) == (0, x.shape[axis]):
         return x
-    kind = {x.time: "time steps", x.batch: "samples"}.get(axis, "")
-    require(not kind, "all time steps and samples", f"{start} to {stop} of {x.shape[axis]} {kind}")
+    _require_own(x, axis, f"{start} to {stop}")
     name = call.build.slice(x.name, x.kept.index(axis), start, stop, call.source)
     return replace(x, name=name, shape=(*x.shape[:axis], stop - start, *x.shape[axis + 1 :]))
 
@@ -75,8 +80,7 @@ def _select(call: Call) -> Value:
 
 def _entry(call: Call, x: Value, axis: int, index: int) -> Value:
     """One entry of an axis, which is no axis any more."""
-    kind = {x.time: "time steps", x.batch: "samples"}.get(axis, "")
-    require(not kind, "all time steps and samples", f"one of {x.shape[axis]} {kind}")
+    _require_own(x, axis, "one")
     start = index % x.shape[axis]
     part = _part(call, x, axis, start, start + 1)
     left = [i for i in range(len(x.shape)) if i != axis]

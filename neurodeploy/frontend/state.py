@@ -34,15 +34,27 @@ _DEEPEST = 6  # containers and objects in one another
 
 @contextmanager
 def rested(model: nn.Module) -> Iterator[None]:
-    """The model as after `reset()` of its modules; all its attributes are those of before in the end."""
-    kept = [pair for module in model.modules() for pair in _contents(vars(module), set())]
+    """The model as after `reset()` of its modules; in the end all its attributes are those of before.
+
+    Tensors too, buffers and others, have their numbers again; parameters, which no forward writes, are not copied.
+    """
+    seen: set[int] = set()
+    kept = [pair for module in model.modules() for pair in _contents(vars(module), seen)]
     try:
         reset(model)
         yield
     finally:
-        for container, content in kept:
-            container.clear()
-            (container.update if isinstance(container, (dict, set)) else container.extend)(content)
+        with torch.no_grad():
+            for held, content in kept:
+                _put_back(held, content)
+
+
+def _put_back(held: Any, content: Any) -> None:
+    if isinstance(held, torch.Tensor):
+        held.copy_(content)
+        return
+    held.clear()
+    (held.update if isinstance(held, (dict, set)) else held.extend)(content)
 
 
 def reset(model: nn.Module) -> None:
@@ -53,8 +65,13 @@ def reset(model: nn.Module) -> None:
 
 
 def _contents(value: Any, seen: set[int]) -> Iterator[tuple[Any, Any]]:
-    """Each list, dict, set or deque in a value, with a copy of what it holds."""
-    if isinstance(value, _CONTAINERS) and id(value) not in seen:
+    """Each list, dict, set, deque and tensor in a value, with a copy of what it holds."""
+    if id(value) in seen:
+        return
+    if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
+        seen.add(id(value))
+        yield value, value.detach().clone()
+    if isinstance(value, _CONTAINERS):
         seen.add(id(value))
         inside = tuple(value.values() if isinstance(value, dict) else value)
         yield value, dict(value) if isinstance(value, dict) else inside
@@ -125,7 +142,7 @@ def _digest(tensor: torch.Tensor) -> str:
     return hashlib.sha256(data.view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
-def kept_state(model: nn.Module, example: torch.Tensor, steps: bool, still: bool = True) -> list[Finding]:
+def kept_state(model: nn.Module, example: torch.Tensor, steps: bool, still: bool) -> list[Finding]:
     """One finding where a second call of forward computes something else than the first one; [] where it does not.
 
     model: its neurons swapped.  steps: whether the calls are time steps of one sample, `still` where they all read the

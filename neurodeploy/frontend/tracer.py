@@ -78,7 +78,7 @@ def trace(
     nodes = topological(ordered(lowering.build))
     learned = sum(p.numel() for path in lowering.calls for p in model.get_submodule(path).parameters())  # tau of a PLIF
     counts = {"model": sum(p.numel() for p in model.parameters()), "needed": exported.parameters + learned}
-    facts = {COUPLED: json.dumps([*dict.fromkeys([*lowering.build.coupled, *mixed])]), PARAMETERS: json.dumps(counts)}
+    facts = {COUPLED: json.dumps(mixed), PARAMETERS: json.dumps(counts)}
     facts |= {TIME_LOOP: loop.kind} if loop else {}
     returned = "[N, classes] of each step" if loop and loop.single else "[T, N, classes]"
     facts |= {READ_OUT: f"mean over T of the model's {returned}"} if lowering.averaged else {}

@@ -13,6 +13,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.errors import Finding, InvalidFileError
+
 Attribute = int | float | bool | str | tuple[int, ...]
 Tensor = NDArray[Any]
 EVENTS = "encode_events"
@@ -104,12 +106,19 @@ class Graph:
 
     @cached_property
     def made(self) -> frozenset[str]:
-        """Nodes that the quantizer made and no layer of the model is (metadata `made`, a JSON list)."""
+        """Nodes that the quantizer made and no layer of the model is (metadata `made`, a JSON list of names).
+
+        Raises InvalidFileError where it holds anything else: an artefact can be sealed and still hold nonsense.
+        """
+        text = self.metadata.get("made", "[]")
         try:
-            listed = json.loads(self.metadata.get("made", "[]"))
-        except ValueError:
-            listed = []
-        return frozenset(map(str, listed)) if isinstance(listed, list) else frozenset()
+            listed = json.loads(text)
+        except (ValueError, RecursionError):
+            listed = None
+        if not (isinstance(listed, list) and all(isinstance(name, str) for name in listed)):
+            need, mend = "a JSON list of names in the metadata", "compile it again"
+            raise InvalidFileError(Finding("ND-G004", "made", need, f"{text:.40}", mend))
+        return frozenset(listed)
 
     @property
     def encoders(self) -> tuple[Node, ...]:

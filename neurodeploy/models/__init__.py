@@ -1,6 +1,7 @@
 """QKFormer and Spikformer as PyTorch modules whose state-dict keys are those of the official code.
 
-A factory takes nothing and returns an untrained model in training mode:
+A factory takes nothing, or another number of time steps, classes or pixels, and returns an untrained model in training
+mode:
 
     model = spikformer_mnist()
     model.load_state_dict(torch.load("spikformer_mnist.pth", weights_only=True)["model"])

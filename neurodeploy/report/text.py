@@ -83,8 +83,13 @@ def silence(rates: Mapping[str, float]) -> str:
     silent = [name for name, rate in rates.items() if rate == 0]
     if not silent:
         return ""
-    shown = ", ".join(silent[:_SHOWN]) + (", ..." if len(silent) > _SHOWN else "")
-    return f"{len(silent)} of {len(rates)} never fired ({shown}): are the weights loaded, the images scaled as trained?"
+    count = f"{len(silent)} of {len(rates)} never fired ({_some(silent)})"
+    return f"{count}: are the weights loaded, the images scaled as trained?"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def comparison_table(document: Document, title: str = "Comparison") -> Group:
@@ -99,10 +104,9 @@ def comparison_table(document: Document, title: str = "Comparison") -> Group:
 
 def network_table(document: Document) -> Group:
     """Size of a network, and of its lowering where the document has it."""
-    about_input = ("input", "input_kind", "pixel_range")
+    about_input = ("time_loop", "read_out", "input", "input_kind", "pixel_range")
     keys = ("name", "target", "profile", "steps", *about_input, "classes", "neurons", "weights", "synapses")
-    rows: list[tuple[str, object]] = [(key, document[key]) for key in keys]
-    rows[4:4] = [(key.replace("_", " "), document[key]) for key in ("time_loop", "read_out") if document.get(key)]
+    rows: list[tuple[str, object]] = [(key.replace("_", " "), document[key]) for key in keys if document.get(key) != ""]
     mapped = dict(document.get("mapped", {}))
     refused = mapped.pop("refused", ())
     if refused:
@@ -118,11 +122,10 @@ def coupling(document: Document) -> str:
     layers = document.get("batch_coupled")
     if not layers:
         return ""
-    shown = ", ".join(layers[:_SHOWN]) + (", ..." if len(layers) > _SHOWN else "")
     return (
-        f"{len(layers)} layer(s) run across the samples of a batch in the model's code ({shown}): accuracies measured "
-        "with it in batches were taken that way, published ones among them. This network computes batch size 1; "
-        "evaluate --float-batch shows the difference."
+        f"{len(layers)} layer(s) run across the samples of a batch in the model's code ({_some(layers)}): accuracies "
+        "measured with it in batches were taken that way, published ones among them. This network computes batch size "
+        "1; evaluate --float-batch shows the difference."
     )
 
 

@@ -156,6 +156,8 @@ USAGE = [
     ("fly",),
     ("compile", "a:b", "--calibration", "{images}", "-o", "/no/such/folder/x.onnx"),
     ("compile", "a:b", "--calibration", "{images}", "-o", "x.onnx", "--weight-bits", "many"),
+    ("compile", "neurodeploy.models:qkformer_mnist", "--calibration", "{images}", "-o", "x.onnx", "--ema"),
+    ("evaluate", "{artefact}", "--images", "{images}", "--weights", "x.pth"),
 ]
 
 
@@ -253,7 +255,9 @@ def test_interrupt_and_memory(
 
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores both
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 from neurodeploy import api
 from neurodeploy.cli import main
 real = api.CompiledModel.run

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neurodeploy.api import CompiledModel
-from neurodeploy.errors import UsageError
+from neurodeploy.errors import InvalidFileError, UsageError
 from neurodeploy.evaluation.operations import E_AC, E_MAC, block_of, count_operations
 from neurodeploy.ir.graph import Graph, Node, Source, Stage, tensor
 from neurodeploy.ir.verify import types
@@ -144,3 +146,10 @@ def test_a_pooled_image_is_still_an_image() -> None:
     )
     (layer,) = count_operations(Graph("net", Stage.QUANTIZED, STEPS, nodes, "logits")).layers
     assert (layer.reads, layer.multiplies, layer.macs) == ("image", True, 8)
+
+
+@pytest.mark.parametrize("text", ["[", "{}", "[1]", "[" * 100_000])
+def test_nonsense_about_what_the_quantizer_made_is_refused(model: CompiledModel, text: str) -> None:
+    forged = CompiledModel(replace(model.graph, metadata={"made": text}))
+    with pytest.raises(InvalidFileError, match="ND-G004"):
+        forged.operations()

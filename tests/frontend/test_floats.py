@@ -150,3 +150,12 @@ def test_attributes_that_forward_sets_are_as_before() -> None:
     model.seen, model.training = 7, True
     run_float(model, images(2, 8))
     assert (model.seen, model.training) == (7, True)
+
+
+def test_buffers_that_forward_or_reset_write_are_as_before() -> None:
+    model = lively(tiny_qkformer())
+    model.register_buffer("seen", torch.full((3,), 7.0))
+    model.register_forward_hook(lambda module, *_: module.seen.add_(1))
+    model.reset = model.seen.zero_
+    run_float(model, images(2, 8))
+    assert torch.equal(model.seen, torch.full((3,), 7.0))

@@ -121,8 +121,11 @@ def refused(model: nn.Module, data: np.ndarray, steps: int | None = STEPS) -> An
 def test_a_state_over_time_steps_is_refused_by_name(kind: type[Step]) -> None:
     model = kind()
     model.reset()
-    before = dict(vars(model.eval()))
+    for buffer in model.buffers():
+        buffer.fill_(7)
+    before, numbers = dict(vars(model.eval())), [buffer.clone() for buffer in model.buffers()]
     found = refused(model, images())
+    assert all(torch.equal(buffer, was) for buffer, was in zip(model.buffers(), numbers, strict=True))
     assert "mem" in found.have
     assert "tests/frontend/test_state.py:" in found.source
     line = int(found.source.rpartition(":")[2])

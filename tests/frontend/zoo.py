@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -17,6 +16,7 @@ from spikingjelly.activation_based import functional, layer
 from spikingjelly.activation_based.neuron import IFNode, LIFNode, ParametricLIFNode
 from torch import Tensor, nn
 
+from neurodeploy.frontend.standins import instead_of_torchvision
 from neurodeploy.models.calibrate import calibrate_norms, spread_norms
 
 pytest.importorskip("spikingjelly.activation_based.model.qkformer", reason="needs SpikingJelly 2.0, Python 3.11+")
@@ -33,12 +33,7 @@ def pictures(count: int, seed: int = 5) -> NDArray[np.float32]:
 
 def sew_module() -> ModuleType:
     """SpikingJelly's sew_resnet; it asks torchvision, which may be missing or unfit, for a download alone."""
-    utils = ModuleType("torchvision.models.utils")
-    utils.load_state_dict_from_url = None  # type: ignore[attr-defined]
-    names = ("torchvision", "torchvision.models", utils.__name__)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            patch.setitem(sys.modules, name, utils)
+    with instead_of_torchvision():
         from spikingjelly.activation_based.model import sew_resnet
     return sew_resnet
 

@@ -10,7 +10,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from neurodeploy.ir.graph import Node
-from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.numerics import Int64
 
 Evaluate = Callable[..., Int64]
@@ -19,8 +18,9 @@ TAPS = 1 << 22  # axons that a convolution lays out at a time: 32 MB, unless one
 
 
 def encode(node: Node, images: NDArray[np.float32]) -> Int64:
-    """clip(rint(x / step), lo, hi) in float32, rint to even."""
-    return PixelCode.of(node).encode(images)
+    """clip(rint(x / step), lo, hi) in float32, rint to even; of the reference's own, as all its arithmetic."""
+    codes = np.rint(images / np.float32(node.number("step")))
+    return np.asarray(np.clip(codes, node.integer("lo"), node.integer("hi")), np.int64)
 
 
 def windows(x: NDArray[Any], kernel: tuple[int, ...], node: Node, fill: int) -> NDArray[Any]:

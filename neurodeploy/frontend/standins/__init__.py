@@ -28,32 +28,22 @@ _CLASSES = ("IFNode", "LIFNode", "ParametricLIFNode")
 
 
 class _Finder:
-    """Finds a stand-in, package by package: `clock_driven` is one where the installed SpikingJelly has none."""
+    """Finds the stand-ins of some packages: `clock_driven` is one where the installed SpikingJelly has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *packages: str) -> None:
+        self.packages = packages
         self.found: set[str] = set()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The stand-in of that name, None for all other modules."""
-        if name.partition(".")[0] not in NAMES:
+        if name.partition(".")[0] not in self.packages:
             return None
         spec = PathFinder.find_spec(name, [str(PACKAGES.joinpath(*name.split(".")[:-1]))])
         if spec:
             self.found.add(name)
         return spec
-
-
-class _First:
-    """Finds the stand-in of a package that is installed and cannot be imported."""
-
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The stand-in of that name, None for all other modules."""
-        if name.partition(".")[0] != UNFIT:
-            return None
-        return PathFinder.find_spec(name, [str(PACKAGES.joinpath(*name.split(".")[:-1]))])
 
 
 @contextmanager
@@ -77,14 +67,14 @@ class _House:
     """
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._undo, self._finder = RLock(), list[int](), ExitStack(), _Finder()
+        self._lock, self._inside, self._undo, self._finder = RLock(), list[int](), ExitStack(), _Finder(*NAMES)
 
     def enter(self) -> set[str]:
         """Set up what the first one needs; the names that are found, those of one inside another are the outer's."""
         with self._lock:
             if not self._inside:
                 self._undo.enter_context(_any_backend())
-                self._finder = _Finder()
+                self._finder = _Finder(*NAMES)
                 sys.meta_path.append(self._finder)
             inner = get_ident() in self._inside  # a model file that loads another one
             self._inside.append(get_ident())
@@ -114,11 +104,12 @@ def instead_of_torchvision() -> Iterator[None]:
     """The stand-in of torchvision goes first: SpikingJelly's models import it for the download of weights alone."""
     for name in [name for name in sys.modules if name.partition(".")[0] == UNFIT]:
         del sys.modules[name]
-    sys.meta_path.insert(0, _First)
+    first = _Finder(UNFIT)
+    sys.meta_path.insert(0, first)
     try:
         yield
     finally:
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _First]
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not first]
         _forget(UNFIT)
 
 
