@@ -11,6 +11,9 @@
 
 #include "program.hpp"
 
+#define ND_PATH portable  // of declarations alone
+#include "kernels/tile.hpp"
+
 namespace nb = nanobind;
 using namespace nb::literals;
 using namespace neurodeploy;
@@ -58,8 +61,8 @@ i64 keep(Program& program, const ReadOnly& array) {
 }
 
 i64 pack(Program& program, const Bytes& weights, bool columns) {
-    if (weights.shape(1) % 4) throw std::invalid_argument("a fan-in that is no multiple of 4");
-    const i64 outputs = i64(weights.shape(0)), k4 = i64(weights.shape(1)) / 4;
+    if (weights.shape(1) % GROUP) throw std::invalid_argument("a fan-in that is no multiple of 4");
+    const i64 outputs = i64(weights.shape(0)), k4 = i64(weights.shape(1)) / GROUP;
     const i8* packed = columns ? program.pack_columns(weights.data(), outputs, k4)
                                : program.pack(weights.data(), outputs, k4);
     return i64(reinterpret_cast<std::uintptr_t>(packed));
@@ -140,6 +143,8 @@ std::vector<double> profile(Program& program, const ReadOnly& images, const std:
 
 NB_MODULE(_engine, module) {
     module.doc() = "Kernels of the native backend; see neurodeploy.backends.native.";
+    module.attr("OUTPUTS") = OUTPUTS;
+    module.attr("GROUP") = GROUP;
     module.def("paths", &paths, "Processor paths that can run here, the fastest first.");
     nb::class_<Program>(module, "Program")
         .def(nb::init<const std::string&>(), "path"_a)
@@ -152,7 +157,9 @@ NB_MODULE(_engine, module) {
              "small"_a, "large"_a)
         .def("gemm", &add_gemm, "tail"_a, "x"_a, "y"_a, "v"_a, "fan_in"_a, "rows"_a, "step_y"_a, "position_y"_a,
              "neuron"_a, "pool"_a, "small"_a)
-        .def("finish", &Program::finish, "arena"_a, "scratch"_a)
+        .def("finish", &Program::finish, "arena"_a)
+        .def_prop_ro("scratch", &Program::scratch, "Bytes of scratch that each thread has.")
+        .def_prop_ro("blocks", &Program::blocks, "Blocks of memory that were allocated until now.")
         .def("run", &run, "images"_a, "outputs"_a, "first"_a, "samples"_a, "threads"_a)
         .def("profile", &profile, "images"_a, "outputs"_a);
 }

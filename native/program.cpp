@@ -2,10 +2,10 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <stdexcept>
-#include <system_error>
 #include <thread>
 
 #define ND_PATH portable  // of the table's declarations alone
@@ -48,6 +48,24 @@ double thread_seconds() {
 void wait(int round) {
     if (round > 1000) std::this_thread::yield();
 }
+
+// Bytes of scratch of a thread, as the kernels take them.
+i64 scratch_of(const GemmArgs& args) {
+    const i64 lines = args.tail == Tail::pool_lif ? args.pool.kernel[0] * args.positions + 1  // a ring, and the largest
+                                                  : 2;                                        // halves of a wide block
+    const i64 sums = std::max(2 * STRIP_ROWS, lines * args.rows) * OUTPUTS * i64(sizeof(i32));
+    if (args.columns == nullptr) return sums;
+    const i64 axons = args.k4 * GROUP;  // at most half of them are listed, as u16
+    return sums + std::max(EVENT_ROWS, args.rows) * (axons + i64(sizeof(i64))) + 64;
+}
+
+i64 scratch_of(const MatmulArgs& args) {
+    const i64 groups = (args.k + GROUP - 1) / GROUP, packed = groups * GROUP * (OUTPUTS + args.n);
+    return packed + i64(sizeof(i32)) * (STRIP_ROWS * OUTPUTS + groups + args.n);
+}
+
+template <class Args>
+i64 scratch_of(const Args&) { return 0; }
 
 }  // namespace
 
@@ -93,6 +111,11 @@ Program::Program(const std::string& path) : kernels_(nullptr) {
     if (kernels_ == nullptr) throw std::invalid_argument("this processor has no path " + path);
 }
 
+void Program::add(const Step& step) {
+    scratch_bytes_ = std::max(scratch_bytes_, std::visit([](const auto& args) { return scratch_of(args); }, step));
+    steps_.push_back(step);
+}
+
 const char* Program::keep(const void* data, std::size_t bytes) {
     constants_.push_back(allocate(bytes));
     if (bytes > 0) std::memcpy(constants_.back().get(), data, bytes);
@@ -121,15 +144,18 @@ const i8* Program::pack_columns(const i8* weights, i64 outputs, i64 k4) {
     return packed;
 }
 
-void Program::sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team,
-                     std::vector<double>* seconds) const {
-    std::vector<char*> spaces(IMAGE);
+Program::Memory Program::memory(const std::vector<External>& externals, i64 arena, i64 scratch) const {
+    Memory spaces(std::size_t(OUTPUT) + externals.size() - 1);
     spaces[ARENA] = arenas_[std::size_t(arena)].get();
-    spaces[CONSTANT] = nullptr;
-    spaces.push_back(externals[0].base + index * externals[0].sample);
-    spaces.push_back(scratches_[std::size_t(team.size == 1 ? arena : part)].get());
+    spaces[SCRATCH] = scratches_[std::size_t(scratch)].get();
+    return spaces;
+}
+
+void Program::sample(const std::vector<External>& externals, i64 index, Memory& spaces, i64 part, Team& team,
+                     std::vector<double>* seconds) const {
+    spaces[IMAGE] = externals[0].base + index * externals[0].sample;
     for (std::size_t i = 1; i < externals.size(); ++i) {
-        spaces.push_back(externals[i].base + index * externals[i].sample);
+        spaces[OUTPUT + i - 1] = externals[i].base + index * externals[i].sample;
     }
     const Each call{
         [&](const MapArgs& args) { kernels_->map(args, spaces.data(), part, team.size); },
@@ -156,7 +182,8 @@ std::vector<double> Program::profile(const std::vector<External>& externals) {
     reserve(1, 1);
     Team alone(1);
     std::vector<double> seconds;
-    sample(externals, 0, 0, 0, alone, &seconds);
+    Memory spaces = memory(externals, 0, 0);
+    sample(externals, 0, spaces, 0, alone, &seconds);
     return seconds;
 }
 
@@ -166,13 +193,18 @@ void Program::run(const std::vector<External>& externals, i64 samples, i64 threa
     reserve(alone ? threads : 1, threads);
     std::atomic<i64> next{0};
     Team team(threads);
+    std::vector<Memory> spaces;  // all that a thread needs: one that runs has nobody to tell that memory is short
+    for (i64 worker = 0; worker < threads; ++worker) {
+        spaces.push_back(memory(externals, alone ? worker : 0, worker));
+    }
     const auto work = [&](i64 worker) {
+        Memory& own = spaces[std::size_t(worker)];
         if (!alone) {
-            for (i64 i = 0; i < samples; ++i) sample(externals, i, 0, worker, team);
+            for (i64 i = 0; i < samples; ++i) sample(externals, i, own, worker, team);
             return;
         }
-        Team own(1);
-        for (i64 i = next++; i < samples; i = next++) sample(externals, i, worker, 0, own);
+        Team one_thread(1);
+        for (i64 i = next++; i < samples; i = next++) sample(externals, i, own, 0, one_thread);
     };
     std::atomic<int> go{0};  // 1: all threads are there; -1: one could not be started
     std::vector<std::thread> others;
@@ -186,7 +218,7 @@ void Program::run(const std::vector<External>& externals, i64 samples, i64 threa
     };
     try {
         for (i64 worker = 1; worker < threads; ++worker) others.emplace_back(wait_and_work, worker);
-    } catch (const std::system_error&) {
+    } catch (...) {  // std::system_error for a thread, std::bad_alloc for its state
         go.store(-1);
         join();
         throw std::bad_alloc();

@@ -38,7 +38,8 @@ public:
     Program(const Program&) = delete;
 
     using Step = std::variant<MapArgs, EncodeArgs, LifArgs, MatmulArgs, GemmArgs>;
-    void add(Step step) { steps_.push_back(step); }
+    // Makes room for what the call needs as scratch.
+    void add(const Step& step);
 
     // A copy that lives as long as the program.
     const char* keep(const void* data, std::size_t bytes);
@@ -49,11 +50,18 @@ public:
     // The same as columns for the event path; see kernels/events.cpp.
     const i8* pack_columns(const i8* weights, i64 outputs, i64 k4);
 
-    void finish(i64 arena, i64 scratch) { arena_bytes_ = arena, scratch_bytes_ = scratch; }
+    void finish(i64 arena) { arena_bytes_ = arena; }
+
+    // Bytes of scratch that each thread has.
+    i64 scratch() const { return scratch_bytes_; }
+
+    // Blocks of memory that were allocated until now, none of which is given back before the program's end.
+    i64 blocks() const { return i64(constants_.size() + arenas_.size() + scratches_.size()); }
 
     // Runs `samples` samples on `threads` threads: one each, or all on one sample where there are fewer samples.
     // externals: the images, then the outputs. Calls from several threads wait for one another.
-    // Throws std::bad_alloc where memory or threads do not suffice; nothing has run then.
+    // Throws std::bad_alloc where memory or threads do not suffice; nothing has run then, and nothing is allocated
+    // once something runs.
     void run(const std::vector<External>& externals, i64 samples, i64 threads);
 
     // CPU seconds of each step for the first sample, on this thread.
@@ -61,8 +69,10 @@ public:
 
 private:
     struct Team;
+    using Memory = std::vector<char*>;  // by Space
     void reserve(i64 arenas, i64 scratches);
-    void sample(const std::vector<External>& externals, i64 index, i64 arena, i64 part, Team& team,
+    Memory memory(const std::vector<External>& externals, i64 arena, i64 scratch) const;
+    void sample(const std::vector<External>& externals, i64 index, Memory& spaces, i64 part, Team& team,
                 std::vector<double>* seconds = nullptr) const;
 
     const Kernels* kernels_;

@@ -75,11 +75,11 @@ void map(const MapArgs& args, Spaces spaces, i64 part, i64 parts) {
         if (part > 0) return;
         parts = 1;
     }
-    switch (args.op) {  // masks are bytes, and a maximum has the type of what it is of
+    switch (args.op) {  // a maximum has the type of what it is of
         case Op::set: return by_type<Op::set>(args, spaces, part, parts);
         case Op::add: return by_type<Op::add>(args, spaces, part, parts);
-        case Op::both: return run<Op::both, u8, u8>(args, spaces, part, parts);
-        case Op::without: return run<Op::without, u8, u8>(args, spaces, part, parts);
+        case Op::both: return by_type<Op::both>(args, spaces, part, parts);
+        case Op::without: return by_type<Op::without>(args, spaces, part, parts);
         case Op::max: break;
     }
     if (args.y.type == Type::u8) return run<Op::max, u8, u8>(args, spaces, part, parts);

@@ -41,9 +41,20 @@ def _problems(known: Mapping[str, Any], name: str, value: object) -> Iterator[Fi
     elif not _fits(known[name], value):
         have = f"{value!r:.80} of type {type(value).__name__}"
         yield Finding("ND-B008", name, _shown(known[name]), have, f"leave {name} out for what is usual")
-    elif name == "threads" and isinstance(value, Integral) and not 0 <= int(value) <= most_threads():
+    elif name == "threads" and isinstance(value, Integral):
+        yield from _thread_problems(int(value))
+
+
+def require_threads(threads: int) -> None:
+    """Raise UsageError for a number of threads that this machine is not asked for."""
+    if findings := list(_thread_problems(threads)):
+        raise UsageError(findings)
+
+
+def _thread_problems(threads: int) -> Iterator[Finding]:
+    if not 0 <= threads <= most_threads():
         need = f"0 (one a core) to {most_threads()} on this machine"
-        yield Finding("ND-B009", name, need, str(value), "leave threads out")
+        yield Finding("ND-B009", "threads", need, str(threads), "leave threads out")
 
 
 def _fits(kind: Any, value: object) -> bool:
@@ -66,6 +77,8 @@ def _plain(value: Any) -> Any:
     """Numbers and names of NumPy overflow and compare in ways of their own."""
     if isinstance(value, Integral):
         return int(value)
+    if isinstance(value, Real):
+        return float(value)
     return [str(part) for part in value] if isinstance(value, Collection) and not isinstance(value, str) else value
 
 

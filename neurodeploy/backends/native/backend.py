@@ -10,8 +10,9 @@ import numpy as np
 
 from neurodeploy.backends.native import engine
 from neurodeploy.backends.native.plan import Plan, plan
+from neurodeploy.backends.options import require_threads
 from neurodeploy.backends.result import Probes, RunResult, require_room, select_probes
-from neurodeploy.errors import Finding, LimitExceededError, UsageError
+from neurodeploy.errors import Finding, LimitExceededError
 from neurodeploy.images import check_images, slices
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.verify import types
@@ -38,8 +39,7 @@ def run(
     """
     checked = check_images(images, graph.image_shape)
     names = select_probes(probes, [node.name for node in graph.of("lif")])
-    if threads < 0:
-        raise UsageError(Finding("ND-B023", "threads", "0 (one a core) or more", str(threads), "leave threads out"))
+    require_threads(threads)
     require_room(sum(types(graph)[name].size for name in names), graph.steps, len(checked))
     workers = threads or len(os.sched_getaffinity(0))
     count = len(checked)

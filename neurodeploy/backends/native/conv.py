@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.native.lower import EVENT_ROWS, SIGNED_BYTE_MAX, STRIP_ROWS, TILE_GROUP, TILE_OUTPUTS
+from neurodeploy.backends.native.lower import SIGNED_BYTE_MAX, TILE_GROUP, TILE_OUTPUTS
 from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import BYTES, Buffer, Shape, Space, Type, View, dense
 from neurodeploy.ir.graph import Node
@@ -63,7 +63,6 @@ class Pending:
 
     node: Node
     axons: Axons
-    steps: int
     base: View
     view: View
     pool: tuple[Shape, Shape, Shape, Shape] | None = None
@@ -73,13 +72,18 @@ class Pending:
         """Output channels."""
         return self.base.shape[1]
 
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.base.shape[0]
+
 
 def pending(recorder: Recorder, node: Node, x: View, span: Interval, shape: Shape, steps: int) -> Pending:
     """The convolution of x [T, C, *S]; shape: of its value in one step."""
     axons = find_axons(recorder, node, x, span)
     full = (steps, *shape)
     base = View(Buffer(Space.ARENA), Type.I32, full, dense(full, [*range(2, len(full)), 0, 1]))
-    return Pending(node, axons, steps, base, base)
+    return Pending(node, axons, base, base)
 
 
 def pooled(conv: Pending, node: Node, shape: Shape) -> Pending:
@@ -96,7 +100,9 @@ def can_pool(conv: Pending) -> bool:
 
 
 def write_sums(recorder: Recorder, conv: Pending) -> View:
-    """The sums themselves, int32."""
+    """The sums themselves, int32. Raises ValueError for one with a max pooling, which a LIF alone may follow."""
+    if conv.pool:
+        raise ValueError(f"{conv.node.name}: no kernel pools sums without a LIF")
     buffer = Buffer(Space.ARENA, prod(conv.base.shape) * BYTES[Type.I32])
     base, view = replace(conv.base, buffer=buffer), replace(conv.view, buffer=buffer)
     _gemm(recorder, conv, SUMS, base, None, np.zeros(conv.outputs, np.int64))
@@ -112,12 +118,17 @@ def write_spikes(recorder: Recorder, conv: Pending, neuron: Neuron) -> View:
 
 
 def channel_bias(conv: Pending, bias: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """The bias of each output channel, or None where it differs between positions. bias: of the rank of the value."""
+    """The bias of each output channel, or None where it may differ between positions.
+
+    bias: of the rank of the value.  In one time step, positions may be merged with the channels into one axis.
+    """
     shape, strides = conv.view.shape[1:], conv.view.strides[1:]
     channels = [size > 1 and step < conv.outputs for size, step in zip(shape, strides, strict=True)]
     if any(size > 1 and not inside for size, inside in zip(bias.shape, channels, strict=True)):
         return None
     sizes = [size if inside else 1 for size, inside in zip(shape, channels, strict=True)]
+    if sum((size - 1) * step for size, step in zip(sizes, strides, strict=True)) >= conv.outputs:
+        return None
     index = np.zeros(sizes, np.int64)
     for axis, (size, step) in enumerate(zip(sizes, strides, strict=True)):
         index += np.arange(size).reshape([-1 if i == axis else 1 for i in range(len(sizes))]) * step
@@ -136,7 +147,7 @@ def grouped(recorder: Recorder, node: Node, x: View, span: Interval, shape: Shap
         part = replace(node, tensors={"weight": weight[channels]})
         axons = find_axons(recorder, part, x.part(0, group * fan_in, (group + 1) * fan_in), span)
         target = y.part(0, channels.start, channels.stop)
-        _gemm(recorder, Pending(part, axons, steps, target, target), SUMS, target, None, np.zeros(width, np.int64))
+        _gemm(recorder, Pending(part, axons, target, target), SUMS, target, None, np.zeros(width, np.int64))
     return replace(y, strides=(0, *y.strides[1:])) if x.constant and steps > 1 else y
 
 
@@ -162,10 +173,6 @@ def _gemm(
     runs, positions = axons.runs, axons.positions
     if not conv.pool and axons.run_bytes == positions * axons.rows * axons.row:
         runs, positions = 1, runs * positions
-    lines = conv.pool[0][0] * axons.positions + 1 if conv.pool else 2  # a ring of lines, or both halves of a strip
-    sums = max(2 * STRIP_ROWS, lines * axons.rows) * TILE_OUTPUTS * BYTES[Type.I32]
-    lists = max(EVENT_ROWS, axons.rows) * (matrix.shape[1] + 8) + 64 if events else 0  # half of the axons may fire
-    recorder.scratch = max(recorder.scratch, sums + lists)
     recorder.add(
         "gemm",
         {"x": axons.view, "y": y, "v": neuron.membrane if neuron else None},

@@ -12,10 +12,9 @@ from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import Type, View, loop, memory_order, type_of
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.types import Interval, ValueType
-from neurodeploy.numerics import Profile
 
 SIGNED_BYTE_MAX = 127
-TILE_OUTPUTS, TILE_GROUP, STRIP_ROWS, EVENT_ROWS = 32, 4, 48, 800  # native/kernels/tile.hpp
+TILE_OUTPUTS, TILE_GROUP = 32, 4  # OUTPUTS and GROUP of the extension
 
 
 @dataclass
@@ -23,8 +22,6 @@ class Context:
     """What the lowering of a node may look at."""
 
     recorder: Recorder
-    steps: int
-    profile: Profile
     images: View  # [T, *shape] of float32; time stands still where a sample is an image
 
 
@@ -119,9 +116,6 @@ def spike_matmul(
     small, large = spans[0].hi <= SIGNED_BYTE_MAX, spans[1].hi > SIGNED_BYTE_MAX
     views = {"a": a, "b": b, "y": y}
     recorder.add("matmul", views, loop=over, n=n, k=k, m=m, strides=strides, small=small, large=large)
-    groups = -(-k // TILE_GROUP)
-    packed = TILE_OUTPUTS * TILE_GROUP * groups + TILE_GROUP * n * groups + 4 * (groups + n)
-    recorder.scratch = max(recorder.scratch, 4 * STRIP_ROWS * TILE_OUTPUTS + packed)
     return y
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +16,14 @@ from neurodeploy.backends.native.views import INT32, Buffer, Space, Type, View, 
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.graph import Graph, Node, live_nodes
 from neurodeploy.ir.proof import membrane, symmetric
-from neurodeploy.ir.types import ValueType
+from neurodeploy.ir.types import SIGNED_BYTE, Interval, ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Profile
 
 Value = View | conv.Pending
 OPS = frozenset({*LOWER, "conv", "lif", "readout"})
 MAX_AXES = 11  # of a value, beside time (native/plan.hpp)
+MOST_SHIFT = 32  # bits of a membrane in the kernels
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def record(graph: Graph, probes: tuple[str, ...], path: str) -> Recorder:
 
 
 def check_widths(graph: Graph) -> None:
-    """Raise DoesNotFitError unless all ops are known, int32 holds all but the logits, and no membrane is clipped."""
+    """Raise DoesNotFitError unless the kernels know all ops and hold all weights, neurons and values but logits."""
     profile, known = PROFILES[graph.profile], types(graph)
     findings = []
     for node in graph.nodes:
@@ -65,12 +67,30 @@ def check_widths(graph: Graph) -> None:
             findings.append(_finding(node, "an op that the kernels know", node.op))
         if len(value.shape) > MAX_AXES:
             findings.append(_finding(node, f"at most {MAX_AXES} axes", str(len(value.shape))))
+        if node.op == "conv":
+            findings += _wide_weights(node)
         if node.op == "lif":
-            worst, most = membrane(node, known[node.inputs[0]], graph.steps, profile), symmetric(profile.state_max)
-            if not (worst.within(most) and worst.within(INT32)):
-                findings.append(_finding(node, f"membranes in {most}", f"worst case {worst}"))
+            findings += _wide_neurons(node, membrane(node, known[node.inputs[0]], graph.steps, profile), profile)
     if findings:
         raise DoesNotFitError(findings)
+
+
+def _wide_weights(node: Node) -> Iterator[Finding]:
+    weight = node.tensors["weight"]
+    found = Interval(int(weight.min()), int(weight.max()))
+    if not found.within(SIGNED_BYTE):
+        yield _finding(node, "weights in int8", str(found))
+
+
+def _wide_neurons(node: Node, worst: Interval, profile: Profile) -> Iterator[Finding]:
+    most, threshold = symmetric(profile.state_max), node.integer("vth") << profile.threshold_shift
+    shift = profile.threshold_shift + node.integer("weight_exp")
+    if not (worst.within(most) and worst.within(INT32)):
+        yield _finding(node, f"membranes in {most}", f"worst case {worst}")
+    if not Interval(threshold, threshold).within(INT32):
+        yield _finding(node, "a threshold in int32", f"{threshold} membrane units")
+    if shift >= MOST_SHIFT:
+        yield _finding(node, f"a synaptic input shifted by less than {MOST_SHIFT}", str(shift))
 
 
 def _finding(node: Node, need: str, have: str) -> Finding:
@@ -89,7 +109,7 @@ class _Planner:
     def run(self) -> Recorder:
         check_widths(self.graph)
         logits = self._output("logits", self.types[self.graph.output].shape, np.int64, Type.I64)
-        context = Context(self.recorder, self.graph.steps, self.profile, self._images())
+        context = Context(self.recorder, self._images())
         for node in self.graph.nodes:
             if node.name not in self.readers:
                 continue
@@ -142,7 +162,7 @@ class _Planner:
         return value
 
     def _view(self, name: str) -> View:
-        """The value in memory; a max pooling that waited with its convolution is written after its sums."""
+        """The value in memory: the sums of a convolution that waited for a LIF."""
         value = self.values[name]
         if isinstance(value, conv.Pending):
             value = self.values[name] = conv.write_sums(self.recorder, value)

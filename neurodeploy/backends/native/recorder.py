@@ -48,7 +48,6 @@ class Recorder:
     def __init__(self, path: str) -> None:
         self.program = engine.load().Program(path)
         self.steps: list[Step] = []
-        self.scratch = 0
         self.layer = ""
 
     def new(self, shape: Shape, order: list[int], kind: Type, constant: bool = False) -> View:
@@ -89,7 +88,7 @@ class Recorder:
         for step in self.steps:
             places = {name: _place(view) for name, view in step.views.items()}
             getattr(self.program, step.call)(**places, **step.arguments)
-        self.program.finish(arena, self.scratch)
+        self.program.finish(arena)
         return self.program
 
 

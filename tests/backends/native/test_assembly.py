@@ -21,6 +21,14 @@ def flags(path: str) -> list[str]:
     return [flag for word in own.split() for flag in (flags("avx2") if word == "${FLAGS_avx2}" else [word])]
 
 
+def shipped(path: str) -> list[str]:
+    """The command line of a kernel of a release build, without its files."""
+    (release,) = re.findall(r'set\(CMAKE_CXX_FLAGS_RELEASE "(-O\d)"\)', CMAKE)
+    (standard,) = re.findall(r"set\(CMAKE_CXX_STANDARD (\d+)\)", CMAKE)
+    (common,) = re.findall(r"set\(FLAGS_kernels (.*)\)", CMAKE)
+    return [release, "-fPIC", f"-std=gnu++{standard}", "-DND_X86", f"-DND_PATH={path}", *common.split(), *flags(path)]
+
+
 def functions(assembly: str) -> dict[str, str]:
     """The body of each function, by its name with template arguments."""
     parts = re.split(r"^(\S.*):\s*$", assembly, flags=re.MULTILINE)
@@ -37,7 +45,7 @@ def functions(assembly: str) -> dict[str, str]:
 @pytest.mark.parametrize(("path", "name", "register"), [("avx512", "tile_of", "zmm"), ("avx2", "rows_of", "ymm")])
 def test_no_sum_of_a_tile_is_spilled(path: str, name: str, register: str) -> None:
     source = str(NATIVE / "kernels" / "tile.cpp")
-    command = [str(COMPILER), "-std=c++17", "-O3", f"-DND_PATH={path}", *flags(path), "-S", "-o", "-", source]
+    command = [str(COMPILER), *shipped(path), "-S", "-o", "-", source]
     assembly = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     readable = subprocess.run(["c++filt"], input=assembly, check=True, capture_output=True, text=True).stdout
     tiles = {label: body for label, body in functions(readable).items() if f"{name}<" in label}
@@ -45,3 +53,8 @@ def test_no_sum_of_a_tile_is_spilled(path: str, name: str, register: str) -> Non
     for label, body in tiles.items():
         spilled = [line for line in body.splitlines() if register in line and re.search(r"\(%r[sb]p", line)]
         assert spilled == [], f"{label}: {len(spilled)} accesses to the stack"
+
+
+def test_the_flags_are_those_of_the_build() -> None:
+    assert {"-O3", "-fPIC", "-std=gnu++17", "-fno-trapping-math", "-mavx2", "-mavx512vnni"} <= set(shipped("avx512"))
+    assert "${FLAGS_kernels}" in CMAKE
