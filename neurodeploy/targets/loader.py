@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 from neurodeploy.errors import Finding, InvalidFileError, UsageError
-from neurodeploy.targets.schema import Target, parse
+from neurodeploy.targets.check import parse
+from neurodeploy.targets.target import Target
 
 if sys.version_info >= (3, 11):
     import tomllib
