@@ -317,8 +317,22 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Placement:
-    """Which tiles share a core, and where each core lies: (chip, x, y)."""
+    """Which tiles share a core, and where each core lies: (chip, x, y) of its router.
+
+    slots: number of each core within its chip; routers have several, row by row.  classes: (what a core uses, cores
+    that use it); all cores.  chips: that hold a core.  note: says why where there are too many tiles for `cores`, `at`
+    and `slots`, which are empty then; all else is exact.
+    """
 
     tiling: Tiling
     cores: tuple[tuple[Tile, ...], ...]
     at: tuple[tuple[int, int, int], ...]
+    slots: tuple[int, ...] = ()
+    classes: tuple[tuple[Use, int], ...] = ()
+    chips: int = 0
+    note: str = ""
+
+    @property
+    def used_cores(self) -> int:
+        """Cores that hold a tile."""
+        return sum(count for _, count in self.classes)
