@@ -1,0 +1,156 @@
+"""Tiles to cores, and cores to the mesh, so that nothing overflows and spikes travel little; or what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import DoesNotFitError, Finding
+from neurodeploy.ir.chip import Placement, Tile, Tiling, Use
+from neurodeploy.ir.types import BINARY, signed
+from neurodeploy.mapping.place_mesh import Mesh, cut_into_chips, start
+from neurodeploy.mapping.place_pack import joined, pack, pack_classes, use_of, uses_of
+from neurodeploy.mapping.place_room import RESOURCES, Room, room_of
+from neurodeploy.mapping.place_traffic import Rates, Traffic, tiles_of, traffic_of
+from neurodeploy.targets.target import Target
+
+Int64 = NDArray[np.int64]
+MOST_TILES = 50_000  # beyond, tiles are counted by classes and get no coordinates
+
+
+def place(tiling: Tiling, target: Target, rates: Rates | None = None) -> Placement:
+    """The tiles of a network in cores of one chip or of several; always the same for the same input.
+
+    rates: population -> spikes a neuron and step, a number or an array of its shape; without, one spike a step.
+    Raises DoesNotFitError with everything that does not fit: ND-M301 no chip, or one of an unknown number of cores;
+    ND-M302 a tile beyond a core's limit; ND-M303 payloads that the chip's spikes do not carry; ND-M304 more chips than
+    there are; ND-M305 a core whose spikes go to too many cores; ND-M306 cores that differ, and none has room.
+    """
+    room = room_of(target)
+    if room is None:
+        have = "no chip" if target.kind == "cpu" else "no number of cores is published"
+        raise DoesNotFitError(_finding("ND-M301", target.name, "a chip whose number of cores is known", have, ""))
+    findings = [*_too_large(tiling, room), *_payloads(tiling, target)]
+    if findings or tiling.tiles > MOST_TILES:
+        return _counted(tiling, room, findings)
+    return _placed(tiling, room, rates)
+
+
+def _counted(tiling: Tiling, room: Room, findings: list[Finding]) -> Placement:
+    """Cores and chips by classes of tiles. Raises DoesNotFitError with these findings and that of the chips."""
+    classes = pack_classes([c for cut in tiling.cuts.values() for c in cut.classes], room)
+    uses, counts = uses_of(use for use, _ in classes), np.array([count for _, count in classes], np.int64)
+    shares = -(-(uses * counts[:, None]).sum(axis=0) // room.totals)
+    chips = max(-(-int(counts.sum()) // room.cores), int(shares.max(initial=1)))
+    findings += _too_many(chips, int(counts.sum()), room)
+    if findings:
+        raise DoesNotFitError(findings)
+    note = f"{tiling.tiles} tiles, more than {MOST_TILES}: cores and chips are counted by classes of equal tiles"
+    return Placement(tiling, (), (), (), classes, chips, note)
+
+
+def _placed(tiling: Tiling, room: Room, rates: Rates | None) -> Placement:
+    tiles, traffic = tiles_of(tiling), traffic_of(tiling, rates)
+    needs = uses_of(_uses(tiling, tiles))
+    core = pack(needs, room, traffic)
+    uses = joined(needs, core, int(core.max(initial=-1)) + 1)
+    between, order = traffic.between(core, len(uses)), _order(tiling, tiles, core, len(uses))
+    chip = cut_into_chips(order, uses, between, room)
+    chips = int(chip.max(initial=0)) + 1
+    slot = start(chip, order, room) if room.alike else _matched(uses, max(chips, room.chips or chips), room)
+    findings = [*_too_many(chips, len(uses), room), *_destinations(traffic.directed(core, len(uses)), room)]
+    findings += _unmatched(tiles, core, slot)
+    if findings:
+        raise DoesNotFitError(findings)
+    slot = Mesh(slot, uses, between, room).improve()
+    return _result(tiling, tiles, core, slot, uses, room)
+
+
+def _result(tiling: Tiling, tiles: list[Tile], core: Int64, slot: Int64, uses: Int64, room: Room) -> Placement:
+    """The cores in the order of their slots."""
+    held: list[list[Tile]] = [[] for _ in slot]
+    for tile, at in zip(tiles, core, strict=True):
+        held[at].append(tile)
+    order = np.argsort(slot)
+    distinct, counts = np.unique(uses, axis=0, return_counts=True)
+    return Placement(
+        tiling=tiling,
+        cores=tuple(tuple(held[i]) for i in order),
+        at=tuple(room.at(int(slot[i])) for i in order),
+        slots=tuple(int(slot[i]) % room.cores for i in order),
+        classes=tuple((use_of(row), int(count)) for row, count in zip(distinct, counts, strict=True)),
+        chips=len(np.unique(slot // room.cores)),
+    )
+
+
+def _uses(tiling: Tiling, tiles: Iterable[Tile]) -> Iterator[Use]:
+    """What each tile uses; where all tiles of a population use the same, one is asked."""
+    alike = {name: cut.classes[0].use for name, cut in tiling.cuts.items() if len(cut.classes) == 1}
+    return (alike.get(tile.population) or tiling.cuts[tile.population].use(tile) for tile in tiles)
+
+
+def _order(tiling: Tiling, tiles: list[Tile], core: Int64, cores: int) -> Int64:
+    """The cores by the depth of their first tile, as spikes pass through them."""
+    depth = np.array([tiling.network.by_name[tile.population].depth for tile in tiles], np.int64)
+    first = np.full(cores, len(tiles), np.int64)
+    np.minimum.at(first, core, np.argsort(np.argsort(depth, kind="stable"), kind="stable"))
+    return np.argsort(first, kind="stable")
+
+
+def _matched(uses: Int64, chips: int, room: Room) -> Int64:
+    """A slot for each core where cores differ, -1 for none: a largest matching of a bipartite graph."""
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(uses)))
+    for core, use in enumerate(uses):
+        fits = np.flatnonzero((np.tile(room.limits, (chips, 1)) >= use).all(axis=1))
+        graph.add_edges_from((core, len(uses) + int(slot)) for slot in fits)
+    pairs = nx.bipartite.hopcroft_karp_matching(graph, range(len(uses)))
+    return np.array([pairs.get(core, len(uses) - 1) - len(uses) for core in range(len(uses))], np.int64)
+
+
+def _too_large(tiling: Tiling, room: Room) -> Iterator[Finding]:
+    """Tiles that no core holds, the worst of each population and resource."""
+    for name, cut in tiling.cuts.items():
+        uses = uses_of(c.use for c in cut.classes)
+        for resource, most, limit in zip(RESOURCES, uses.max(axis=0, initial=0), room.largest, strict=True):
+            if most > limit:
+                need, have = f"at most {limit} {resource} in a core", f"a tile with {most}"
+                yield _finding("ND-M302", name, need, have, "cut the population into smaller tiles")
+
+
+def _payloads(tiling: Tiling, target: Target) -> Iterator[Finding]:
+    """Populations that send more than the chip's spikes carry."""
+    fits = signed(target.graded) if target.graded else BINARY
+    for neurons in tiling.network.neurons:
+        if not neurons.interval.within(fits):
+            need, have = f"payloads in {fits}, which a spike of {target.name} carries", str(neurons.interval)
+            mend = "take a lowering without graded spikes, or a chip that has them"
+            yield _finding("ND-M303", neurons.name, need, have, mend)
+
+
+def _too_many(chips: int, cores: int, room: Room) -> list[Finding]:
+    if room.chips is None or chips <= room.chips:
+        return []
+    need = f"chips of {room.cores} cores, at most {room.chips}, as the largest system has"
+    return [_finding("ND-M304", "", need, f"{chips} chips, {cores} cores", "take a smaller model, or another target")]
+
+
+def _destinations(directed: Traffic, room: Room) -> Iterator[Finding]:
+    """Cores whose spikes go to more cores than the chip lets them."""
+    most = int(np.bincount(directed.source).max(initial=0))
+    if room.destinations is not None and most > room.destinations:
+        need = f"at most {room.destinations} cores that one core's spikes go to"
+        yield _finding("ND-M305", "", need, f"a core whose spikes go to {most}", "take a smaller model")
+
+
+def _unmatched(tiles: list[Tile], core: Int64, slot: Int64) -> Iterator[Finding]:
+    for tile in np.flatnonzero(slot[core] < 0):
+        need = "a core of its own with room for every tile"
+        yield _finding("ND-M306", tiles[tile].population, need, f"none for {tiles[tile].box}", "take a smaller model")
+
+
+def _finding(code: str, layer: str, need: str, have: str, mend: str) -> Finding:
+    return Finding(code, layer, need, have, mend or "neurodeploy targets list")

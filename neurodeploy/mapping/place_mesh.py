@@ -1,0 +1,190 @@
+"""Cores to slots of the mesh: in the order of depth along a curve, cut into chips at thin places, improved by swaps.
+
+The work is bounded by counts, never by a clock, so that the same network is always placed alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.mapping.place_pack import neighbours
+from neurodeploy.mapping.place_room import UNLIMITED, Room
+from neurodeploy.mapping.place_traffic import Spikes, Traffic, cut_sizes
+
+Int64 = NDArray[np.int64]
+REGION = 160  # slots that swaps are looked for among at a time
+SWAPS = 30_000  # in all; a few seconds
+STARTS = 24  # random ones beside the curve, where one region holds all
+WORTH = 0.998  # a sweep over the mesh that leaves more of the traffic than this is the last
+NEVER = float(1 << 60)  # spikes times hops of a core in a slot where it does not fit
+
+
+def cut_into_chips(order: Int64, uses: Int64, traffic: Traffic, room: Room) -> Int64:
+    """The chip of each core, int64 [cores]: as few chips as an order needs, cut where the fewest spikes cross."""
+    cores = len(order)
+    crossing = cut_sizes(traffic, order, cores)
+    filled = np.concatenate([np.zeros((1, uses.shape[1]), np.int64), np.cumsum(uses[order], axis=0)])
+    cost, before = np.zeros((cores + 1, 2)), np.zeros(cores + 1, np.int64)
+    first = 0
+    for end in range(1, cores + 1):
+        while end - first > room.cores or ((filled[end] - filled[first] > room.totals).any() and first < end - 1):
+            first += 1
+        chips = cost[first:end, 0]
+        fewest = np.flatnonzero(chips == chips.min())
+        best = first + fewest[cost[first:end, 1][fewest].argmin()]
+        before[end] = best
+        cost[end] = cost[best, 0] + 1, cost[best, 1] + crossing[best]
+    chip, end, at = np.empty(cores, np.int64), cores, int(cost[cores, 0]) - 1
+    while end:
+        chip[order[before[end] : end]] = at
+        end, at = int(before[end]), at - 1
+    return chip
+
+
+def curve(width: int, height: int) -> Int64:
+    """The routers (y * width + x) of a mesh along a way whose neighbours are near: strips of two columns or rows."""
+    if width < height:
+        return np.array([x * width + y for x, y in (divmod(int(r), height)[::-1] for r in curve(height, width))])
+    along = []
+    for strip, top in enumerate(range(0, height, 2)):
+        for x in range(width) if strip % 2 == 0 else reversed(range(width)):
+            rows = range(top, min(top + 2, height))
+            along += [y * width + x for y in (rows if x % 2 == 0 else reversed(rows))]
+    return np.array(along)
+
+
+def start(chip: Int64, order: Int64, room: Room) -> Int64:
+    """The slot of each core: those of a chip, in their order, along the curve."""
+    each = room.cores_a_router
+    slots = (curve(*room.routers)[:, None] * each + np.arange(each)).reshape(-1)
+    slots = slots[slots < room.cores]
+    slot = np.empty(len(chip), np.int64)
+    for one in range(int(chip.max(initial=-1)) + 1):
+        members = order[chip[order] == one]
+        slot[members] = one * room.cores + slots[: len(members)]
+    return slot
+
+
+class Mesh:
+    """Cores in slots, while they are moved."""
+
+    def __init__(self, slot: Int64, uses: Int64, traffic: Traffic, room: Room) -> None:
+        self.room, self.uses, self.slot, self.traffic = room, uses, slot.copy(), traffic
+        self.chips = int(slot.max(initial=0)) // room.cores + 1
+        self.places = room.places(self.chips).astype(np.float64)
+        self.begin, self.near, self.spikes = neighbours(traffic, len(slot))
+        self.held = np.full(len(self.places), -1, np.int64)
+        self.held[slot] = np.arange(len(slot))
+        self.swaps = SWAPS
+        tight = (room.totals < UNLIMITED) & (uses.max(axis=0, initial=0) * room.cores > room.totals)
+        self.stays = bool(tight.any())  # a core that went to another chip might overfill it
+
+    def improve(self, seed: int = 0) -> Int64:
+        """The slot of each core once no swap within a region shortens the way of the spikes, or all swaps are used."""
+        regions = list(self._regions(0, 0))
+        if len(regions) == 1:
+            self._restarts(regions[0], np.random.default_rng(seed))
+            return self.slot
+        cost = self.cost()
+        while self.swaps > 0 and cost > 0:
+            for shift in ((0, 0), (1, 1), (1, 0), (0, 1)):
+                for region in self._regions(*shift):
+                    self._settle(region, self.slot)
+            before, cost = cost, self.cost()
+            if cost > WORTH * before:
+                break
+        return self.slot
+
+    def cost(self) -> float:
+        """Spikes times hops."""
+        a, b = self.places[self.slot[self.traffic.source]], self.places[self.slot[self.traffic.target]]
+        return float((np.abs(a - b).sum(axis=1) * self.traffic.spikes).sum())
+
+    def _restarts(self, region: Int64, random: np.random.Generator) -> None:
+        best, least = self.slot, np.inf
+        for attempt in range(STARTS + 1):
+            if attempt and self.room.alike:
+                self._put(random.permutation(region)[: len(best)])
+            self._settle(region, self.slot)
+            if (cost := self.cost()) < least:
+                best, least = self.slot.copy(), cost
+            if self.swaps <= 0 or least == 0:
+                break
+        self._put(best)
+
+    def _put(self, slot: Int64) -> None:
+        self.slot = slot.copy()
+        self.held[:] = -1
+        self.held[slot] = np.arange(len(slot))
+
+    def _regions(self, right: int, down: int) -> Iterator[Int64]:
+        """The mesh in blocks of at most REGION slots, moved by half a block to the right and down."""
+        routers, each = np.array(self.room.routers), self.room.cores_a_router
+        side = max(1, isqrt(REGION // each))
+        block = routers if routers.prod() * each <= REGION else np.minimum(routers, side)
+        chip = np.arange(len(self.places)) // self.room.cores
+        x, y = ((self.room.routers_of(self.chips)[0] + np.array([right, down]) * (block // 2)) // block).T
+        key = (y * (x.max() + 1) + x) * self.chips + chip * self.stays
+        order = np.argsort(key, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+        yield from (np.asarray(part) for part in parts if len(part) > 1 and (self.held[part] >= 0).any())
+
+    def _settle(self, region: Int64, slot: Int64) -> None:
+        """Swap the best pair of slots of a region until no swap helps."""
+        held = self.held[region]
+        inside, outside = self._inside(region, held), self._outside(region, held)
+        apart = np.abs(self.places[region][:, None] - self.places[region][None]).sum(axis=2)
+        ways = outside + inside @ apart  # [who, place]: the spikes times hops of who, were it at the place
+        at = np.arange(len(region))  # who -> place
+        while self.swaps > 0:
+            here = ways[np.arange(len(at)), at]
+            moved = ways[:, at] - here[:, None]
+            gain = moved + moved.T + 2 * inside * apart[at][:, at]
+            one, two = divmod(int(gain.argmin()), len(at))
+            if gain[one, two] >= 0:
+                break
+            a, b = at[one], at[two]
+            ways += (inside[:, one] - inside[:, two])[:, None] * (apart[b] - apart[a])
+            at[one], at[two] = b, a
+            self.swaps -= 1
+        self.held[region[at]] = held
+        slot[held[held >= 0]] = region[at][held >= 0]
+
+    def _edges(self, held: Int64) -> tuple[Int64, Int64, Spikes]:
+        """(who, neighbour's core, spikes) of every edge of the cores in a region."""
+        who = np.flatnonzero(held >= 0)
+        begin, fan = self.begin[held[who]], np.diff(self.begin)[held[who]]
+        edge = np.arange(fan.sum()) + np.repeat(begin - np.cumsum(fan) + fan, fan)
+        return np.repeat(who, fan), self.near[edge], self.spikes[edge]
+
+    def _inside(self, region: Int64, held: Int64) -> Spikes:
+        """Traffic between the cores of a region, [who, who]."""
+        who, near, spikes = self._edges(held)
+        place = np.full(len(self.slot), -1, np.int64)
+        place[held[held >= 0]] = np.flatnonzero(held >= 0)
+        kept = place[near] >= 0
+        found = np.zeros((len(region), len(region)))
+        found[who[kept], place[near[kept]]] = spikes[kept]
+        return found
+
+    def _outside(self, region: Int64, held: Int64) -> Spikes:
+        """Spikes times hops between each core, at each place, and the cores outside, [who, place]."""
+        who, near, spikes = self._edges(held)
+        mine = np.zeros(len(self.places), np.bool_)
+        mine[region] = True
+        far = ~mine[self.slot[near]]
+        who, spikes, seen = who[far], spikes[far], self.places[self.slot[near[far]]]
+        found = np.zeros((len(region), len(region)))
+        for axis in (0, 1):
+            values, index = np.unique(self.places[region, axis], return_inverse=True)
+            line = [np.bincount(who, spikes * np.abs(v - seen[:, axis]), len(region)) for v in values]
+            found += np.stack(line, axis=1)[:, index]
+        if not self.room.alike:
+            limits = self.room.limits[region % self.room.cores]
+            unfit = (self.uses[held][:, None] > limits[None]).any(axis=2)
+            found += NEVER * (unfit & (held >= 0)[:, None])
+        return found
