@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.backends.reference.ops import STATELESS, encode
+from neurodeploy.backends.reference.ops import STATELESS, Evaluate, encode
 from neurodeploy.backends.result import Probes, RunResult, require_room, select_probes
 from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.graph import Graph, Node
@@ -37,6 +37,19 @@ def run(
     watch(name, value): sees every value int64 [n, *shape] of every slice and step.
     Raises UsageError for bad images or probes, LimitExceededError for probes beyond this machine's memory.
     """
+    return execute(graph, images, probes, batch, progress, watch, STATELESS)
+
+
+def execute(
+    graph: Graph,
+    images: object,
+    probes: Probes,
+    batch: int | None,
+    progress: Progress | None,
+    watch: Watch | None,
+    ops: Mapping[str, Evaluate],
+) -> RunResult:
+    """`run`, with what computes each op that keeps no state."""
     checked = check_images(images, graph.image_shape)
     names = select_probes(probes, [node.name for node in graph.of("lif")])
     require_room(sum(types(graph)[name].size for name in names), graph.steps, len(checked))
@@ -44,7 +57,7 @@ def run(
     logits = np.zeros((len(checked), *types(graph)[graph.output].shape), np.int64)
     start = time.perf_counter()
     for part, chunk in slices(checked, batch_size(graph) if batch is None else batch):
-        logits[part] = _run_slice(graph, chunk, record, part, watch)
+        logits[part] = _run_slice(graph, chunk, record, part, watch, ops)
         if progress:
             progress(part.stop, len(checked))
     seconds = time.perf_counter() - start
@@ -83,7 +96,9 @@ class _Record:
             self.membrane[name][part, step] = membrane
 
 
-def _run_slice(graph: Graph, images: Images, record: _Record, part: slice, watch: Watch | None) -> Int64:
+def _run_slice(
+    graph: Graph, images: Images, record: _Record, part: slice, watch: Watch | None, ops: Mapping[str, Evaluate]
+) -> Int64:
     membrane: dict[str, Int64] = {}
     logits = graph.by_name[graph.output].tensors["bias"].astype(np.int64)
     profile, spent = PROFILES[graph.profile], _spent(graph)
@@ -101,7 +116,7 @@ def _run_slice(graph: Graph, images: Images, record: _Record, part: slice, watch
             elif node.op == "readout":
                 logits = logits + inputs[0]
             else:
-                values[node.name] = STATELESS[node.op](node, *inputs)
+                values[node.name] = ops[node.op](node, *inputs)
             if watch and node.name in values:
                 watch(node.name, values[node.name])
             for name in spent[node.name]:

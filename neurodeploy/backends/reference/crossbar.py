@@ -1,0 +1,147 @@
+"""Execute a quantized graph with its synapses on crossbars that ADCs read, clipping included.
+
+Convolutions, linear layers and sums over axes (masks of Q-K attention, the mean over tokens) are synapses that stay:
+they are cells. Products of activations (SSA) are none and stay digital, as do neurons, pools, residuals and gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from neurodeploy.backends.reference.backend import Watch, execute
+from neurodeploy.backends.reference.crossbar_cells import Crossbar, Inputs
+from neurodeploy.backends.reference.crossbar_reads import Layer, conv, planned, reduce_sum
+from neurodeploy.backends.reference.ops import STATELESS, Evaluate
+from neurodeploy.backends.result import Probes, RunResult
+from neurodeploy.errors import Finding, UsageError
+from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.types import Interval
+from neurodeploy.ir.verify import types
+from neurodeploy.numerics import Int64
+from neurodeploy.progress import Progress
+from neurodeploy.targets import Target, load_target
+
+TARGET = "crossbar-128-adc5"
+SYNAPSES: dict[str, Evaluate] = {"conv": conv, "reduce_sum": reduce_sum}
+Rows = int | Literal["safe", "all"]
+
+
+@dataclass(frozen=True)
+class CrossbarResult(RunResult):
+    """A run, and what its crossbars did. layers: in graph order."""
+
+    crossbar: Crossbar | None = None
+    layers: tuple[Layer, ...] = ()
+
+
+def run(  # noqa: PLR0913  (options of a run: each by its name)
+    graph: Graph,
+    images: object,
+    probes: Probes = "none",
+    *,
+    batch: int | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+    target: str = TARGET,
+    adc_bits: int | None = None,
+    active_rows: Rows = "safe",
+    inputs: Inputs = "bits",
+) -> CrossbarResult:
+    """Run images as `reference` does, with every synapse layer read through ADCs.
+
+    target: a crossbar target by name, or the path of a TOML file.  adc_bits: in place of the target's.
+    active_rows: rows of a tile that one read drives: "safe", the most that can never clip; "all"; or a number.
+    With safe reads every integer is that of `reference`.
+    Raises UsageError for what is no crossbar with an ADC, and as `reference.run` does.
+    """
+    crossbar = designed(load_target(target), adc_bits, active_rows, inputs)
+    known = types(graph)
+    nodes = [node for node in graph.nodes if node.op in SYNAPSES]
+    layers = {node.name: planned(node, known[node.inputs[0]], known[node.name], crossbar) for node in nodes}
+    spans = {name: value.range for name, value in known.items()}
+    read = {op: partial(_read, one, crossbar, layers, spans) for op, one in SYNAPSES.items()}
+    result = execute(graph, images, probes, batch, progress, watch, {**STATELESS, **read})
+    held = {name: getattr(result, name) for name in RunResult.__dataclass_fields__}
+    return CrossbarResult(**held | {"backend": "crossbar"}, crossbar=crossbar, layers=tuple(layers.values()))
+
+
+def _read(
+    one: Evaluate, crossbar: Crossbar, layers: Mapping[str, Layer], spans: Mapping[str, Interval], node: Node, x: Int64
+) -> Int64:
+    """A layer's sums, held within the interval that is proven for them: registers are as wide as that, not wider."""
+    layer, span = layers[node.name], spans[node.name]
+    sums = one(node, x, spans[node.inputs[0]], crossbar, layer)
+    layer.steps += len(x)
+    layer.saturated += int(np.count_nonzero((sums < span.lo) | (sums > span.hi)))
+    return np.clip(sums, span.lo, span.hi)
+
+
+def designed(
+    target: Target, adc_bits: int | None = None, active_rows: Rows = "safe", inputs: Inputs = "bits"
+) -> Crossbar:
+    """The crossbar of a target. Raises UsageError for a target that has none, or one that cannot be read so."""
+    findings = tuple(_unreadable(target, adc_bits))
+    if findings:
+        raise UsageError(findings)
+    rows, driven = _whole(target, "crossbar", "rows"), target.number("adc", "rows_a_read")
+    most = min(rows, int(driven or rows))
+    crossbar = Crossbar(
+        rows=rows,
+        columns=_whole(target, "crossbar", "columns"),
+        cell_bits=_whole(target, "crossbar", "cell_bits"),
+        adc_bits=_whole(target, "adc", "bits") if adc_bits is None else adc_bits,
+        active_rows=most,
+        coding="offset" if target.flag("crossbar", "offset") else "differential",
+        flips=target.flag("adc", "flips_columns"),
+        inputs=inputs,
+        input_bits=_whole(target, "adc", "input_bits"),
+    )
+    _require_cells(target, crossbar)
+    chosen = {"safe": min(most, crossbar.safe_rows), "all": most}.get(str(active_rows), active_rows)
+    if not isinstance(chosen, int) or not 1 <= chosen <= most:
+        need = f"1 to {most} rows of {target.name} in one read"
+        mend = (
+            "more adc_bits, or active_rows that may clip, e.g. all"
+            if active_rows == "safe"
+            else "choose fewer, or more"
+        )
+        raise UsageError(Finding("ND-B063", "active_rows", need, f"{active_rows} = {chosen}", mend, target.file))
+    return replace(crossbar, active_rows=chosen)
+
+
+def _whole(target: Target, table: str, key: str) -> int:
+    return int(target.number(table, key) or 0)
+
+
+def _unreadable(target: Target, adc_bits: int | None) -> Iterator[Finding]:
+    """What a target lacks to be a crossbar that ADCs read."""
+    if target.kind != "crossbar" or "adc" not in target.facts:
+        need, have = "a crossbar with ADCs", f"{target.name}: {target.title}, of kind {target.kind}"
+        yield Finding("ND-B062", "target", need, have, "choose one of neurodeploy targets list", target.file)
+        return
+    keys = [
+        ("crossbar", "rows"),
+        ("crossbar", "columns"),
+        ("crossbar", "cell_bits"),
+        ("adc", "bits"),
+        ("adc", "input_bits"),
+    ]
+    for table, key in keys:
+        if target.number(table, key) is None and not (key == "bits" and adc_bits is not None):
+            yield Finding(
+                "ND-B062", f"{table}.{key}", "a number", "absent", "give the file a number of your own", target.file
+            )
+
+
+def _require_cells(target: Target, crossbar: Crossbar) -> None:
+    """Raise UsageError where the file spreads a weight in another way than the coding that is computed here."""
+    held, need = target.cells(crossbar.weight_bits), (1, crossbar.cells)
+    if held != need:
+        mend = "correct weight_rows, weight_columns or offset in the file"
+        wanted = f"{need[1]} columns in 1 row for a weight of {crossbar.weight_bits} bits, coding {crossbar.coding}"
+        raise UsageError(Finding("ND-B064", "crossbar.weight_columns", wanted, str(held), mend, target.file))
