@@ -1,0 +1,210 @@
+"""How often each neuron of a chip network sends, and how many synapses that reaches.
+
+A message is a spike or a payload that is not zero. Neurons that compute a value of the quantized graph are measured by
+the reference; relays and helpers follow from what reaches them (a memoryless neuron without bias sends at most when a
+message arrives); without images every neuron is taken to send in every step. The latter two are upper bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from neurodeploy.ir.chip import ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
+
+Rates = NDArray[np.float64]
+MEASURED, BOUND = "measured", "bound"
+
+
+@dataclass
+class NeuronMeter:
+    """Counts, for every neuron of some values, the steps in which it was not zero."""
+
+    wanted: frozenset[str]
+    _counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    _steps: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, values: NDArray[np.int64]) -> None:
+        """Count one value [n, *shape] of one step, if it is wanted."""
+        if name in self.wanted:
+            seen = np.count_nonzero(values, axis=0)
+            self._counts[name] = self._counts[name] + seen if name in self._counts else seen
+            self._steps[name] = self._steps.get(name, 0) + len(values)
+
+    def rates(self) -> dict[str, Rates]:
+        """Value -> share of the steps in which each neuron was not zero, float64 of the value's shape."""
+        return {name: counts / self._steps[name] for name, counts in self._counts.items()}
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Messages a neuron and step of every population.
+
+    rates: population -> float64 of its shape, 0..1.  status: population -> "measured" or "bound".
+    samples: that were measured, 0 for none.
+    """
+
+    rates: Mapping[str, Rates]
+    status: Mapping[str, str]
+    samples: int
+
+    @property
+    def worst(self) -> str:
+        """`measured` where all populations are, else `bound`."""
+        return MEASURED if set(self.status.values()) == {MEASURED} else BOUND
+
+    def messages(self, name: str) -> float:
+        """Messages that a population sends a step."""
+        return float(self.rates[name].sum())
+
+
+def activity(network: ChipNetwork, measured: Mapping[str, Rates] | None = None, samples: int = 0) -> Activity:
+    """The activity of every population.
+
+    measured: value of the quantized graph -> rates of its neurons, of `samples` samples.
+    """
+    rates: dict[str, Rates] = {}
+    status: dict[str, str] = {}
+    for neurons in sorted(network.neurons, key=lambda n: n.depth):
+        found = (measured or {}).get(neurons.value)
+        if found is not None and found.size == neurons.size:
+            rates[neurons.name], status[neurons.name] = found.reshape(neurons.shape), MEASURED
+        else:
+            rates[neurons.name] = _bounded(network, neurons, rates)
+            exact = measured is not None and _relays(network, neurons, status)
+            status[neurons.name] = MEASURED if exact else BOUND
+    return Activity(rates, status, samples if measured else 0)
+
+
+def _relays(network: ChipNetwork, neurons: Neurons, status: Mapping[str, str]) -> bool:
+    """Whether each neuron repeats one measured neuron, so that its rate is that neuron's."""
+    inputs = network.inputs(neurons.name)
+    return (
+        neurons.kind == "sum"
+        and len(inputs) == 1
+        and inputs[0].nonzero == neurons.size
+        and status.get(inputs[0].source) == MEASURED
+    )
+
+
+def _bounded(network: ChipNetwork, neurons: Neurons, rates: Mapping[str, Rates]) -> Rates:
+    """At most one message a step, and of neurons without memory and bias at most one a message that arrives."""
+    full = np.ones(neurons.shape)
+    inputs = network.inputs(neurons.name)
+    silent = neurons.kind in ("sum", "relu", "product", "max") or (neurons.kind == "lif" and not neurons.resets)
+    if not inputs or not silent or neurons.bias != "none" or any(s.source not in rates for s in inputs):
+        return full
+    ports: dict[str, Rates] = {}
+    for synapses in inputs:
+        came = arriving(synapses, rates[synapses.source])
+        ports[synapses.port] = ports[synapses.port] + came if synapses.port in ports else came
+    for came in ports.values():  # a product is zero where one of its factors is
+        full = np.minimum(full, came.reshape(neurons.shape))
+    return full
+
+
+def arriving(synapses: Synapses, rates: Rates) -> Rates:
+    """Messages a step that arrive at each neuron of the target through synapses that are not zero, flat float64."""
+    found = np.zeros(prod(synapses.target_shape))
+    pattern = synapses.pattern
+    if isinstance(pattern, Nest):
+        sizes, weight = pattern.sizes, (pattern.weight != 0).astype(np.float64)
+        values = np.broadcast_to(weight * _strided(rates, _source(pattern)), sizes)
+        summed = tuple(i for i, axis in enumerate(pattern.axes) if axis.target == 0)
+        kept = [axis for axis in pattern.axes if axis.target != 0]
+        strip = _Strip(pattern.target, tuple(axis.size for axis in kept), tuple(axis.target for axis in kept))
+        _scatter(found, strip, values.sum(axis=summed) if summed else values)
+        return found
+    uniform = float(rates.flat[0]) if rates.size and np.ptp(rates) == 0 else None  # a bound, mostly
+    for kernel, source, target in _taps(pattern):
+        if uniform is None:
+            _scatter(found, target, np.einsum("goi,giyx->goyx", kernel, _strided(rates, source), optimize=True))
+        else:
+            came = uniform * kernel.sum(axis=2)[..., None, None]
+            _scatter(found, target, np.broadcast_to(came, target.sizes))
+    return found
+
+
+def events(synapses: Synapses, rates: Rates) -> float:
+    """Synaptic events a step: each message times the synapses of its neuron whose weight is not zero."""
+    pattern = synapses.pattern
+    if isinstance(pattern, Filters):
+        taps = ((k, _strided(rates, source).sum(axis=(2, 3))) for k, source, _ in _taps(pattern))
+        return sum(float(np.einsum("goi,gi->", kernel, seen)) for kernel, seen in taps)
+    weight, strip = (pattern.weight != 0).astype(np.float64), _source(pattern)
+    if weight.ndim:
+        return float(np.sum(weight * _strided(rates, strip)))
+    moved = [(axis.size, axis.source) for axis in pattern.axes if axis.source]  # the others repeat the same axon
+    sizes, strides = tuple(size for size, _ in moved), tuple(stride for _, stride in moved)
+    repeats = prod(strip.sizes) // prod(sizes) if prod(sizes) else 0
+    return float(weight) * repeats * float(_strided(rates, _Strip(strip.offset, sizes, strides)).sum())
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Flat indices offset + sum(i * stride), each i below its size."""
+
+    offset: int
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _source(nest: Nest) -> _Strip:
+    return _Strip(nest.source, nest.sizes, tuple(axis.source for axis in nest.axes))
+
+
+def _strided(values: Rates, strip: _Strip) -> Rates:
+    """The values at the indices of a strip, a view."""
+    flat = np.ascontiguousarray(values, np.float64).reshape(-1)[strip.offset :]
+    return as_strided(flat, strip.sizes, tuple(8 * stride for stride in strip.strides), writeable=False)
+
+
+def _scatter(found: Rates, strip: _Strip, values: Rates) -> None:
+    """Add values to those at the indices of a strip, where several may be the same."""
+    reach, apart = 0, True
+    for stride, size in sorted(zip(strip.strides, strip.sizes, strict=True)):
+        apart, reach = apart and stride > reach, reach + stride * (size - 1)
+    if apart and all(strip.sizes):
+        as_strided(found[strip.offset :], strip.sizes, tuple(8 * stride for stride in strip.strides))[...] += values
+        return
+    index = np.asarray(strip.offset, np.int64)
+    for size, stride in zip(strip.sizes, strip.strides, strict=True):
+        index = index[..., None] + np.arange(size) * stride
+    np.add.at(found, index, values)
+
+
+def _taps(filters: Filters) -> Iterator[tuple[Rates, _Strip, _Strip]]:
+    """For each tap of the kernel: (1 where its weight [groups, out, in] is not zero, sources, targets), where it lies
+    in the image; the strips have axes (groups, in or out, rows, columns)."""
+    size, inputs = filters.weight.shape[0] // filters.groups, filters.weight.shape[1]
+    kernel = (filters.weight != 0).reshape(filters.groups, size, *filters.weight.shape[1:]).astype(np.float64)
+    for y, x in np.ndindex(*filters.weight.shape[2:]):
+        rows, columns = _seen(filters, 0, y), _seen(filters, 1, x)
+        at = tuple(
+            seen.start * stride + tap - pad
+            for seen, stride, tap, pad in zip((rows, columns), filters.stride, (y, x), filters.padding, strict=True)
+        )
+        area = (len(rows), len(columns))
+        if all(area):
+            source = _plane(filters.source, (filters.groups, inputs, *area), (at[0], at[1]), filters.stride)
+            target = _plane(filters.target, (filters.groups, size, *area), (rows.start, columns.start), (1, 1))
+            yield kernel[..., y, x], source, target
+
+
+def _seen(filters: Filters, axis: int, tap: int) -> range:
+    """The output positions along an image axis whose tap lies in the image."""
+    stride, shift = filters.stride[axis], tap - filters.padding[axis]
+    first = max(0, -(shift // stride))
+    last = min(filters.size_out[axis], (filters.size_in[axis] - 1 - shift) // stride + 1)
+    return range(first, max(first, last))
+
+
+def _plane(grid: Grid, sizes: tuple[int, ...], at: tuple[int, int], stride: tuple[int, int]) -> _Strip:
+    """Groups, channels of a group, rows and columns of an image, from a place on."""
+    strides = (grid.channel * sizes[1], grid.channel, grid.row * stride[0], grid.column * stride[1])
+    return _Strip(grid.offset + at[0] * grid.row + at[1] * grid.column, sizes, strides)

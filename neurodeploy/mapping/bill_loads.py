@@ -1,0 +1,187 @@
+"""What a step asks of each core and link: messages, synaptic events and neurons that fire.
+
+A message is a spike or payload on its way to one core. It goes along its row of routers first and then along the column
+(the order in which Loihi's mesh routes: Davies et al. 2018); chips form the board of `place_room.Room.routers_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.ir.chip import Cut, Placement
+from neurodeploy.mapping.bill_activity import Activity, Rates, arriving, events
+from neurodeploy.mapping.place_room import Room
+from neurodeploy.mapping.place_traffic import UNIT, first_tiles, traffic_of
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Links:
+    """The way of the messages of a step, all routers together.
+
+    messages: between cores, and from a core to itself.  hops_x, hops_y: over borders of chips as well.  crossings: of
+    borders.  busiest: messages over the busiest link within a chip, and over the busiest one between two chips.
+    places: of these two, in words.
+    """
+
+    messages: float
+    hops_x: float
+    hops_y: float
+    crossings: float
+    busiest: float
+    busiest_crossing: float
+    place: str = ""
+    crossing_place: str = ""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """A step of each core, float64 [cores]: neurons, those that fire, synaptic events, messages in and out."""
+
+    neurons: Rates
+    fired: Rates
+    events: Rates
+    received: Rates
+    sent: Rates
+
+
+@dataclass(frozen=True)
+class Loads:
+    """A step of the whole network; of each core and link where cores have coordinates.
+
+    neurons, fired, events: of all tiles together.
+    """
+
+    neurons: int
+    fired: float
+    events: float
+    cores: Cores | None = None
+    links: Links | None = None
+
+
+def loads(placement: Placement, active: Activity, room: Room) -> Loads:
+    """The loads of a placement at these rates."""
+    network = placement.tiling.network
+    cuts = placement.tiling.cuts
+    neurons = sum(n.size for n in network.neurons if n.name in cuts)
+    fired = sum(active.messages(name) for name in cuts)
+    total = sum(events(s, active.rates[s.source]) for s in network.synapses)
+    if not placement.cores:
+        return Loads(neurons, fired, total)
+    core, count = _core_of_tiles(placement), len(placement.cores)
+    traffic = traffic_of(placement.tiling, active.rates)
+    source, target, sent = core[traffic.source], core[traffic.target], traffic.spikes / UNIT
+    keys, inverse = np.unique(source * count + target, return_inverse=True)
+    between = _sums(inverse, sent, len(keys))
+    a, b = keys // count, keys % count
+    sizes, firing, came = (np.concatenate(parts) for parts in zip(*_tiles(placement, active), strict=True))
+    cores = Cores(
+        neurons=_sums(core, sizes, count),
+        fired=_sums(core, firing, count),
+        events=_sums(core, came, count),
+        received=_sums(b, between, count),
+        sent=_sums(a, between, count),
+    )
+    return Loads(neurons, fired, total, cores, _links(placement, room, a, b, between))
+
+
+def _sums(group: Int64, values: Rates, groups: int) -> Rates:
+    return np.asarray(np.bincount(group.reshape(-1), values, groups), np.float64)
+
+
+def _core_of_tiles(placement: Placement) -> Int64:
+    """The core of each tile, in the numbers of `place_traffic`."""
+    cuts, first = placement.tiling.cuts, first_tiles(placement.tiling)
+    found = np.zeros(placement.tiling.tiles, np.int64)
+    for core, tiles in enumerate(placement.cores):
+        for tile in tiles:
+            cut, place = cuts[tile.population], 0
+            for index, size in zip(tile.index, cut.counts, strict=True):
+                place = place * size + index
+            found[first[tile.population] + place * cut.parts + tile.part] = core
+    return found
+
+
+def _tiles(placement: Placement, active: Activity) -> list[tuple[Rates, Rates, Rates]]:
+    """For each population, of its tiles: neurons, those that fire, synaptic events; parts of a fan-in share evenly."""
+    network, found = placement.tiling.network, []
+    for name in first_tiles(placement.tiling):
+        cut, came = placement.tiling.cuts[name], np.zeros(network.by_name[name].size)
+        for synapses in network.inputs(name):
+            came += arriving(synapses, active.rates[synapses.source])
+        whole = [boxed(values, cut) for values in (np.ones(cut.shape), active.rates[name], came)]
+        first = np.arange(cut.parts) == 0  # the others hold sums of parts, and no neuron
+        found.append((np.outer(whole[0], first).ravel(), np.outer(whole[1], first).ravel(), _shared(whole[2], cut)))
+    return found
+
+
+def _shared(values: Rates, cut: Cut) -> Rates:
+    return np.repeat(values / cut.parts, cut.parts)
+
+
+def boxed(values: Rates, cut: Cut) -> Rates:
+    """Sums over the boxes of a cut, flat, in the order of the boxes."""
+    found = values.reshape(cut.shape)
+    for axis, (length, step) in enumerate(zip(cut.shape, cut.step, strict=True)):
+        found = np.add.reduceat(found, np.arange(0, length, step), axis=axis)
+    return np.asarray(found.reshape(prod(cut.counts)))
+
+
+def _links(placement: Placement, room: Room, source: Int64, target: Int64, sent: Rates) -> Links:
+    """Every message along its row and then its column."""
+    chips = np.array([chip for chip, _, _ in placement.at], np.int64)
+    slots = chips * room.cores + np.array(placement.slots, np.int64)
+    routers, boards = room.routers_of(int(chips.max(initial=0)) + 1)
+    at, board = routers[slots], boards[slots]
+    a, b = at[source], at[target]
+    hops = np.abs(a - b)
+    size = routers.max(axis=0) + 1
+    rows = _steps(a[:, 0], b[:, 0], a[:, 1], sent, (int(size[0]), int(size[1])))
+    columns = _steps(a[:, 1], b[:, 1], b[:, 0], sent, (int(size[1]), int(size[0])))
+    inner, outer = _busiest(rows, columns, room.routers)
+    crossings = np.abs(board[source] - board[target]).sum(axis=1)
+    x, y = (float((hops[:, axis] * sent).sum()) for axis in (0, 1))
+    return Links(float(sent.sum()), x, y, float((crossings * sent).sum()), inner[0], outer[0], inner[1], outer[1])
+
+
+def _steps(begin: Int64, end: Int64, line: Int64, sent: Rates, size: tuple[int, int]) -> Mapping[int, Rates]:
+    """Messages over each link of a line of routers: direction +1 or -1 -> [lines, links], link i joins i and i + 1."""
+    length, lines = size
+    found = {}
+    for direction in (1, -1):
+        goes = (end - begin) * direction > 0
+        low, high = np.minimum(begin, end)[goes], np.maximum(begin, end)[goes]
+        change = np.zeros((lines, length + 1))
+        np.add.at(change, (line[goes], low), sent[goes])
+        np.add.at(change, (line[goes], high), -sent[goes])
+        found[direction] = np.cumsum(change, axis=1)[:, : max(length - 1, 0)]
+    return found
+
+
+def _busiest(
+    rows: Mapping[int, Rates], columns: Mapping[int, Rates], routers: tuple[int, int]
+) -> tuple[tuple[float, str], tuple[float, str]]:
+    """(messages, place) of the busiest link within a chip, and of the one between chips."""
+    inner, outer = (0.0, ""), (0.0, "")
+    for horizontal, loads_of, width in ((True, rows, routers[0]), (False, columns, routers[1])):
+        for direction, found in loads_of.items():
+            border = np.arange(found.shape[1]) % width == width - 1
+            inner = max(inner, _most(found, ~border, horizontal, direction))
+            outer = max(outer, _most(found, border, horizontal, direction))
+    return inner, outer
+
+
+def _most(found: Rates, chosen: NDArray[np.bool_], horizontal: bool, direction: int) -> tuple[float, str]:
+    held = np.where(chosen, found, 0.0)
+    if not held.size or held.max() <= 0:
+        return 0.0, ""
+    line, link = np.unravel_index(int(held.argmax()), held.shape)
+    ends = (int(link), int(link) + 1)[::direction]
+    places = [(end, int(line)) if horizontal else (int(line), end) for end in ends]
+    return float(held.max()), "router ({}, {}) to ({}, {})".format(*places[0], *places[1])
