@@ -130,7 +130,8 @@ class Target:
 
     @property
     def active_rows(self) -> int | None:
-        """Rows that may be active in one read with nothing clipped, whatever the cells hold; None without a crossbar.
+        """Rows that may be active in one read with nothing clipped, whatever the cells hold; None without a crossbar,
+        0 where even one row can be clipped.
 
         Of an ADC of b bits and cells of L levels: floor((2^b - 1) / (L - 1)). Columns held inverted where their cells
         sum to more than 2^b - 1 are worth one bit more, as long as the whole column then stays within
