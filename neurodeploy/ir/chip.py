@@ -16,12 +16,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.ir.mapped import CUSTOM, PopulationKind, Port
 from neurodeploy.ir.types import Interval
 
-NeuronKind = Literal["source", "lif", "sum", "relu", "product", "hold", "max"]
-CUSTOM: frozenset[NeuronKind] = frozenset({"hold", "max"})  # no stock Lava process
 Bias = Literal["none", "channel", "neuron"]
-Port = Literal["a_in", "a_in1", "a_in2"]
 Shape = tuple[int, ...]
 
 
@@ -92,7 +90,7 @@ class Neurons:
     """
 
     name: str
-    kind: NeuronKind
+    kind: PopulationKind
     shape: Shape
     depth: int
     interval: Interval

@@ -4,6 +4,9 @@ Timing (lava-nc 0.10.0): time steps count from 1; the source sends step 1 first;
 population none. The depth D of a population is the number of steps from the source, the same on all its inputs, so
 sample s, step t (both from 0) of a population happens in time step `s * T + t + 1 + D`, and its membrane is reset
 when a sample begins: `reset_interval = T`, `reset_offset = (1 + D) % T`.
+
+Where attention is streamed (mapping/stream.py), a step of the network takes P = `period` time steps: a neuron of phase
+n is busy in time step `(s * T + t) * P + n + 1 + D`, and silent in the others.
 """
 
 from __future__ import annotations
@@ -20,10 +23,17 @@ from numpy.typing import NDArray
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import Interval
 
-PopulationKind = Literal["source", "lif", "sum", "relu", "product"]
+PopulationKind = Literal["source", "lif", "sum", "relu", "product", "max", "hold", "memory"]
+CUSTOM: frozenset[PopulationKind] = frozenset({"max", "hold", "memory"})  # no stock Lava process
+Port = Literal["a_in", "a_in1", "a_in2", "a_in3", "a_in4"]
+PORTS: tuple[Port, ...] = ("a_in1", "a_in2", "a_in3", "a_in4")  # of neurons that keep their inputs apart
+EVERY = -1  # the phase of neurons that send in each time step of a period
+KEY, VALUE, QUERY = 1, 2, 4  # weights onto a memory: one accumulator tells the three spikes apart
+NeuronChoice = Literal["stock", "custom"]
 View = tuple[Literal["reshape", "permute", "slice"], tuple[int, ...]]  # a slice: (axis, start, stop)
 Views = tuple[View, ...]
-AttentionOrder = Literal["auto", "qk", "kv"]  # the one with fewer products, (q k^T) v, or q (k^T v)
+# the one with fewer products, (q k^T) v, q (k^T v), or q (k^T v) token by token in custom neurons
+AttentionOrder = Literal["auto", "qk", "kv", "stream"]
 
 
 def _sliced(array: NDArray[Any], dims: tuple[int, ...]) -> NDArray[Any]:
@@ -56,8 +66,17 @@ class Population:
     relu     sends max(0, input) as a graded payload (GradedReluVec, vth = 0).
     product  sends input 1 times input 2 as a graded payload (ProdNeuron, vth = 0, exp = 0).
 
+    Custom, which no stock Lava process is (backends/lava/runtime/custom):
+
+    max      sends the largest of its 2 to 4 inputs, one a port, as a graded payload.
+    hold     a lif that takes its input, leaks, fires and resets in the time steps of its phase alone, and keeps its
+             membrane in between.
+    memory   counts, over a period, the steps in which KEY and VALUE come together; in the next period it sends that
+             count in each step that has a QUERY.  Keys and values come one period before queries, which count as D.
+
     shape: of one time step.  interval: of what it sends.  depth: D, in time steps.  vth: weight units, 17 bit.
     bias_mant: int64, broadcasts to shape, 13 bit signed; bias = bias_mant << bias_exp in membrane units.
+    phase: int64, broadcasts to shape: the time step of a period in which a neuron is busy, or EVERY.
     value: the quantized graph's value that it computes ("" for a relay or a helper).
     """
 
@@ -71,12 +90,23 @@ class Population:
     bias_mant: NDArray[np.int64] = field(default_factory=lambda: np.zeros((), np.int64))
     bias_exp: int = 0
     resets: bool = False
+    phase: NDArray[np.int64] = field(default_factory=lambda: np.zeros((), np.int64))
     value: str = ""
 
     @property
     def size(self) -> int:
         """Neurons of the population."""
         return prod(self.shape)
+
+    @property
+    def custom(self) -> bool:
+        """Whether no stock Lava process computes it."""
+        return self.kind in CUSTOM
+
+    @property
+    def phases(self) -> NDArray[np.int64]:
+        """The phase of each neuron, int64 [size]."""
+        return np.broadcast_to(self.phase, self.shape).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -111,14 +141,19 @@ class ConvWeights:
 
 @dataclass(frozen=True)
 class Crossbar:
-    """Synapses from one population to one input port of another; takes 1 + delay time steps."""
+    """Synapses from one population to one input port of another; takes 1 + delay time steps.
+
+    shift: it arrives so many time steps after the target's depth says: tokens one after another, or keys and values one
+    period early.
+    """
 
     name: str
     source: str
     target: str
     weights: SparseWeights | ConvWeights
-    port: Literal["a_in", "a_in1", "a_in2"] = "a_in"
+    port: Port = "a_in"
     delay: int = 0
+    shift: int = 0
     value: str = ""
 
 
@@ -129,6 +164,7 @@ class MappedGraph:
     populations: in order of evaluation (a crossbar's source may come later only if no path needs it: there are no
     cycles).  output: the population whose payloads, summed over the T steps of a sample, plus bias, are the logits.
     views: value of the quantized graph -> (population, views that give the population the value's shape).
+    neurons: whether custom kinds may be in it.  period: time steps a step of the network takes.
     """
 
     name: str
@@ -141,6 +177,8 @@ class MappedGraph:
     output_bias: NDArray[np.int64]
     output_scale: float
     views: Mapping[str, tuple[str, Views]]
+    neurons: NeuronChoice = "stock"
+    period: int = 1
 
     @cached_property
     def by_name(self) -> Mapping[str, Population]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Literal
 
-import numpy as np
-
-from neurodeploy.ir.mapped import ConvWeights, Crossbar, Population, SparseWeights, Views, apply_views
+from neurodeploy.ir.chip import Filters, Nest
+from neurodeploy.ir.mapped import PORTS, ConvWeights, Population, Port, View, Views
 from neurodeploy.ir.types import BINARY, Interval
-from neurodeploy.numerics import Int64, Profile
-
-Port = Literal["a_in", "a_in1", "a_in2"]
+from neurodeploy.mapping.layout import Layout, dense, nest, regridded, renumbered
+from neurodeploy.numerics import Profile
 
 
 @dataclass(frozen=True)
@@ -24,12 +20,15 @@ class Signal:
     views: Views = ()
 
 
+Pattern = Nest | Filters | ConvWeights  # one by one, an unrolled window of ones, or weights that the chip shares
+
+
 @dataclass(frozen=True)
 class Synapses:
-    """Weights from one population, not yet landed. Sparse rows count in the C order of the drive's shape."""
+    """Weights from one population, not yet landed. Target neurons count in the C order of the drive's shape."""
 
     source: str
-    weights: SparseWeights | ConvWeights
+    pattern: Pattern
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,18 @@ class Drive:
     parts: tuple[Synapses, ...]
 
 
+@dataclass(frozen=True)
+class Joint:
+    """A crossbar: landed synapses; takes 1 + delay time steps."""
+
+    name: str
+    source: str
+    target: str
+    pattern: Pattern
+    port: Port = "a_in"
+    delay: int = 0
+
+
 @dataclass
 class Network:
     """Populations and crossbars so far; `lands` adds one and balances the delays of its inputs."""
@@ -48,25 +59,42 @@ class Network:
     profile: Profile
     steps: int
     populations: dict[str, Population] = field(default_factory=dict)
-    crossbars: list[Crossbar] = field(default_factory=list)
+    crossbars: list[Joint] = field(default_factory=list)
 
-    def index(self, signal: Signal) -> Int64:
-        """The flat neuron index of every element of a signal, int64 of the value's shape."""
-        population = self.populations[signal.population]
-        flat = np.arange(population.size, dtype=np.int64).reshape(population.shape)
-        return np.asarray(apply_views(flat, signal.views))
+    def layout(self, signal: Signal) -> Layout:
+        """Where the elements of a signal lie among its population's neurons; its views are such that this is known."""
+        found = through(dense(self.populations[signal.population].shape), signal.views)
+        if found is None:
+            raise ValueError(f"no strides for {signal}")
+        return found
+
+    def viewed(self, signal: Signal, view: View) -> Signal:
+        """The signal through a view; what no strides express lands once more, in an order that any view takes."""
+        seen = Signal(signal.population, (*signal.views, view))
+        shape = self.populations[signal.population].shape
+        return seen if through(dense(shape), seen.views) else self.viewed(self.copied(signal, "dense"), view)
+
+    def relayed(self, signal: Signal, exponent: int = 0) -> Drive:
+        """Each element of a signal times 2^exponent."""
+        layout, interval = self.layout(signal), self.interval(signal)
+        part = Synapses(signal.population, nest(dense(layout.shape), layout, exponent=exponent))
+        return Drive(layout.shape, interval.scaled(1 << exponent), (part,))
+
+    def copied(self, signal: Signal, why: str) -> Signal:
+        """The signal from a population of its own, in its own order."""
+        return self.graded(f"{signal.population}/{why}{len(self.populations)}", self.relayed(signal))
 
     def interval(self, signal: Signal) -> Interval:
         """What the signal's population sends."""
         return self.populations[signal.population].interval
 
     def land(self, population: Population, *drives: Drive) -> Signal:
-        """Add a population fed by a drive, or by one a port (a_in1, a_in2) for a product.
+        """Add a population fed by a drive, or by one a port (a_in1, a_in2, ..) for a product or a maximum.
 
         Its depth is the least that all inputs can share; a faster input waits in its synapses, or in a relay where
         it is a convolution, which cannot wait.
         """
-        ports: tuple[Port, ...] = ("a_in",) if len(drives) == 1 else ("a_in1", "a_in2")
+        ports: tuple[Port, ...] = ("a_in",) if len(drives) == 1 else PORTS[: len(drives)]
         parts = [(port, part) for port, drive in zip(ports, drives, strict=True) for part in drive.parts]
         depth = 1 + max(self.populations[part.source].depth for _, part in parts)
         shape = population.shape or (1,)  # a population has at least one axis
@@ -76,15 +104,17 @@ class Network:
         return Signal(population.name, () if population.shape else (("reshape", ()),))
 
     def _connect(self, part: Synapses, target: str, port: Port, wait: int) -> None:
-        longest = self.profile.delay_max if isinstance(part.weights, SparseWeights) else 0
-        source = part.source
+        longest = 0 if isinstance(part.pattern, ConvWeights) else self.profile.delay_max
+        source, pattern = part.source, part.pattern
         while wait > longest:
             hop = min(wait, self.profile.delay_max + 1)
             source, wait = self.relay(source, hop), wait - hop
         name = f"{source}->{target}" + ("" if port == "a_in" else f".{port}")
         taken = sum(c.name.split("#")[0] == name for c in self.crossbars if c.target == target)
         name += f"#{taken}" if taken else ""
-        self.crossbars.append(Crossbar(name, source, target, part.weights, port, wait))
+        if isinstance(pattern, Nest):  # one loop an axis of the target, where that is possible: boxes are counted so
+            pattern = renumbered(pattern, dense(self.populations[target].shape)) or pattern
+        self.crossbars.append(Joint(name, source, target, pattern, port, wait))
 
     def relay(self, source: str, steps: int) -> str:
         """A population that repeats another one `steps` >= 1 time steps later; one is shared by all who need it."""
@@ -95,8 +125,8 @@ class Network:
             self.populations[name] = Population(
                 name, kind, before.shape, before.depth + steps, before.interval, dv=self.profile.decay_unit - 1
             )
-            identity = sparse(np.arange(before.size), np.arange(before.size), 1)
-            self.crossbars.append(Crossbar(f"{source}->{name}", source, name, identity, "a_in", steps - 1))
+            identity = nest(dense(before.shape), dense(before.shape))
+            self.crossbars.append(Joint(f"{source}->{name}", source, name, identity, "a_in", steps - 1))
         return name
 
     def stateless(self, name: str, drive: Drive, vth: int) -> Signal:
@@ -112,32 +142,27 @@ class Network:
         return self.land(Population(name, kind, drive.shape, 0, interval), drive)
 
 
-def sparse(rows: Int64, cols: Int64, weight: int, exponent: int = 0) -> SparseWeights:
-    """Synapses of one weight; rows and cols broadcast."""
-    wide_rows, wide_cols = np.broadcast_arrays(rows, cols)
-    count = wide_rows.size
-    weights = np.full(count, weight, np.int64)
-    return SparseWeights(
-        wide_rows.reshape(-1).astype(np.int64), wide_cols.reshape(-1).astype(np.int64), weights, exponent
-    )
+def through(layout: Layout, views: Views) -> Layout | None:
+    """The layout through views; None where no strides express one."""
+    seen: Layout | None = layout
+    for view in views:
+        seen = seen and seen.viewed(view)
+    return seen
 
 
-def positions(shape: Sequence[int]) -> Int64:
-    """The flat index of every element of a shape, int64 of that shape."""
-    return np.arange(prod(shape), dtype=np.int64).reshape(shape)
+def reshaped(drive: Drive, view: View) -> Drive | None:
+    """The same drive seen through a view that keeps all elements; None where no loops express it."""
+    order = dense(drive.shape).viewed(view)
+    if order is None:
+        return None
+    parts = [_seen(part.pattern, order, view) for part in drive.parts]
+    if any(pattern is None for pattern in parts):
+        return None
+    made = [Synapses(part.source, pattern) for part, pattern in zip(drive.parts, parts, strict=True) if pattern]
+    return Drive(order.shape, drive.interval, tuple(made))
 
 
-def reshaped(drive: Drive, views: Views) -> Drive:
-    """The same drive seen through views."""
-    order = apply_views(positions(drive.shape), views)
-    shape = tuple(order.shape)
-    place = np.empty(order.size, np.int64)
-    place[order.reshape(-1)] = np.arange(order.size)
-    parts = [replace(part, weights=_viewed(part.weights, place, views)) for part in drive.parts]
-    return Drive(shape, drive.interval, tuple(parts))
-
-
-def _viewed(weights: SparseWeights | ConvWeights, place: Int64, views: Views) -> SparseWeights | ConvWeights:
-    if isinstance(weights, SparseWeights):
-        return replace(weights, rows=place[weights.rows])
-    return replace(weights, out_views=weights.out_views + views)
+def _seen(pattern: Pattern, order: Layout, view: View) -> Pattern | None:
+    if isinstance(pattern, ConvWeights):
+        return replace(pattern, out_views=(*pattern.out_views, view))
+    return renumbered(pattern, order) if isinstance(pattern, Nest) else regridded(pattern, order)

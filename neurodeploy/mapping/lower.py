@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
+from neurodeploy.ir.chip import Nest
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.mapped import (
     AttentionOrder,
     ConvWeights,
+    Crossbar,
     MappedGraph,
+    NeuronChoice,
     Population,
-    SparseWeights,
     View,
     Views,
 )
@@ -28,8 +30,9 @@ from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
-from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, positions, reshaped, sparse
-from neurodeploy.mapping.pool import any_of_window, largest_of_window
+from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, reshaped
+from neurodeploy.mapping.layout import dense, listed, nest
+from neurodeploy.mapping.pool import any_of_window, largest_by_ports, largest_of_window
 from neurodeploy.mapping.reassociate import reassociate
 from neurodeploy.numerics import LOIHI_LAVA, PROFILES
 
@@ -42,6 +45,7 @@ class Lowering:
 
     graph: Graph
     network: Network
+    neurons: NeuronChoice = "stock"
     values: dict[str, Signal | Drive] = field(default_factory=dict)
 
     def signal(self, name: str) -> Signal:
@@ -56,22 +60,21 @@ class Lowering:
         if len(self.graph.consumers[name]) > 1:
             self.signal(name)
         value = self.values[name]
-        return value if isinstance(value, Drive) else self.relayed(value)
-
-    def relayed(self, signal: Signal, exponent: int = 0) -> Drive:
-        """Each element of a signal times 2^exponent."""
-        index, interval = self.network.index(signal), self.network.interval(signal)
-        weights = sparse(positions(index.shape), index, 1, exponent)
-        part = Synapses(signal.population, weights)
-        return Drive(tuple(index.shape), interval.scaled(1 << exponent), (part,))
+        return value if isinstance(value, Drive) else self.network.relayed(value)
 
 
-def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
+def lower(graph: Graph, attention: AttentionOrder = "auto", neurons: NeuronChoice = "stock") -> MappedGraph:
     """The mapped graph of a quantized graph; all populations know their depth.
 
     attention: the order of Q K^T V: "kv", "qk", or the one with fewer product neurons.
+    neurons: "custom" takes neurons that a programmable chip can have and Lava has not in stock, where they spare some.
     Raises UnsupportedModelError for an op without a lowering, DoesNotFitError where a bound fails.
     """
+    return check_mapped(materialised(walk(graph, attention, neurons)))
+
+
+def walk(graph: Graph, attention: AttentionOrder = "auto", neurons: NeuronChoice = "stock") -> Lowering:
+    """The lowered network, its crossbars as patterns. Raises UnsupportedModelError, DoesNotFitError."""
     graph = _ordered(_for_chip(graph), attention)
     missing = [node for node in graph.nodes if node.op not in _LOWERINGS]
     if missing:
@@ -79,10 +82,11 @@ def lower(graph: Graph, attention: AttentionOrder = "auto") -> MappedGraph:
         raise UnsupportedModelError(
             Finding("ND-M001", n.name, "an op with a lowering", n.op, mend, str(n.source)) for n in missing
         )
-    state = Lowering(graph, Network(PROFILES[graph.profile], graph.steps))
+    state = Lowering(graph, Network(PROFILES[graph.profile], graph.steps), neurons)
     for node in graph.nodes:
         state.values[node.name] = _LOWERINGS[node.op](state, node)
-    return check_mapped(_finished(state))
+    state.signal(graph.output)
+    return state
 
 
 def _for_chip(graph: Graph) -> Graph:
@@ -107,17 +111,21 @@ def _ordered(graph: Graph, attention: AttentionOrder) -> Graph:
     return ordered
 
 
-def _finished(state: Lowering) -> MappedGraph:
+def materialised(state: Lowering) -> MappedGraph:
+    """The network with every synapse listed that the chip does not share."""
     graph, network = state.graph, state.network
     (source,), readout = graph.encoders, graph.by_name[graph.output]
     signals = {name: value for name, value in state.values.items() if isinstance(value, Signal)}
     return MappedGraph(
+        neurons=state.neurons,
         name=graph.name,
         profile=graph.profile,
         steps=graph.steps,
         encoding=PixelCode.of(source),
         populations=tuple(network.populations.values()),
-        crossbars=tuple(network.crossbars),
+        crossbars=tuple(
+            Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay) for j in network.crossbars
+        ),
         output=state.signal(graph.output).population,
         output_bias=readout.tensors["bias"].astype(np.int64),
         output_scale=graph.output_scale,
@@ -132,24 +140,29 @@ def _encode(state: Lowering, node: Node) -> Signal:
 
 
 def _conv(state: Lowering, node: Node) -> Drive:
-    signal = _whole(state, state.signal(node.inputs[0]))
-    known, weight = types(state.graph)[node.name], node.tensors["weight"].astype(np.int64)
-    index = state.network.index(signal)
-    if weight.ndim == 2:
-        rows, taps = np.nonzero(weight)
-        cols = rows // (len(weight) // node.integer("groups")) * weight.shape[1] + taps
-        synapses: SparseWeights | ConvWeights = SparseWeights(rows, index[cols], weight[rows, taps])
+    known, signal = types(state.graph)[node.name], state.signal(node.inputs[0])
+    if node.tensors["weight"].ndim == 2:
+        part = _vector(state, node, signal)
     else:
-        synapses = _planar(node, signal.views, tuple(index.shape), known.shape)
-    return Drive(known.shape, known.range, (Synapses(signal.population, synapses),))
+        signal = _whole(state, signal)
+        image = state.network.layout(signal).shape
+        part = Synapses(signal.population, _planar(node, signal.views, image, known.shape))
+    return Drive(known.shape, known.range, (part,))
+
+
+def _vector(state: Lowering, node: Node, signal: Signal) -> Synapses:
+    """A layer on one vector: a synapse a weight."""
+    weight, groups = node.tensors["weight"].astype(np.int64), node.integer("groups")
+    out, width = len(weight) // groups, weight.shape[1]
+    signal = state.network.viewed(signal, ("reshape", (groups, width)))
+    target, source = dense((groups, out)).expanded(2), state.network.layout(signal).expanded(1)
+    return Synapses(signal.population, nest(target, source, weight.reshape(groups, out, width)))
 
 
 def _whole(state: Lowering, signal: Signal) -> Signal:
     """A signal that a convolution can read: what is sliced lands once more, for shared weights take all axons."""
-    if all(kind != "slice" for kind, _ in signal.views):
-        return signal
-    name = f"{signal.population}/slice{len(state.network.populations)}"
-    return state.network.graded(name, state.relayed(signal))
+    sliced = any(kind == "slice" for kind, _ in signal.views)
+    return state.network.copied(signal, "slice") if sliced else signal
 
 
 def _planar(node: Node, views: Views, image: tuple[int, ...], out: tuple[int, ...]) -> ConvWeights:
@@ -189,21 +202,21 @@ def _lif(state: Lowering, node: Node) -> Signal:
 
 def _scaled(state: Lowering, node: Node, drive: Drive, exponent: int) -> Drive:
     """Every synapse times 2^exponent; a convolution's weights have no room for it, so it lands first."""
-    if all(isinstance(part.weights, SparseWeights) for part in drive.parts):
-        parts = [
-            Synapses(p.source, SparseWeights(p.weights.rows, p.weights.cols, p.weights.weights, exponent))
-            for p in drive.parts
-            if isinstance(p.weights, SparseWeights)
-        ]
+    parts = [
+        Synapses(p.source, replace(p.pattern, exponent=p.pattern.exponent + exponent))
+        for p in drive.parts
+        if isinstance(p.pattern, Nest)
+    ]
+    if len(parts) == len(drive.parts):
         return Drive(drive.shape, drive.interval.scaled(1 << exponent), tuple(parts))
-    return state.relayed(state.signal(node.inputs[0]), exponent)
+    return state.network.relayed(state.signal(node.inputs[0]), exponent)
 
 
 def _max_pool(state: Lowering, node: Node) -> Signal | Drive:
     signal = state.signal(node.inputs[0])
     if state.network.interval(signal) == BINARY:  # a constant 0 would become a LIF that is taken to fire
         return state.network.stateless(node.name, any_of_window(state.network, node, signal), vth=0)
-    return largest_of_window(state.network, node, signal)
+    return (largest_by_ports if state.neurons == "custom" else largest_of_window)(state.network, node, signal)
 
 
 def _add(state: Lowering, node: Node) -> Drive:
@@ -214,50 +227,47 @@ def _add(state: Lowering, node: Node) -> Drive:
 
 def _inhibit(state: Lowering, node: Node) -> Signal:
     """spikes AND NOT mask: a LIF without memory that the mask inhibits."""
-    shape = types(state.graph)[node.name].shape
-    mask, spikes = (state.signal(name) for name in node.inputs)
-    seen = np.broadcast_to(state.network.index(mask), shape)
-    parts = (
-        Synapses(mask.population, sparse(positions(shape), seen, -1)),
-        Synapses(spikes.population, sparse(positions(shape), state.network.index(spikes), 1)),
-    )
-    return state.network.stateless(node.name, Drive(shape, Interval(-1, 1), parts), vth=0)
+    return _masked(state, node, -1, Interval(-1, 1), vth=0)
 
 
 def _gate(state: Lowering, node: Node) -> Signal:
     """mask AND spikes: a LIF without memory that needs both."""
+    return _masked(state, node, 1, Interval(0, 2), vth=1)
+
+
+def _masked(state: Lowering, node: Node, weight: int, reach: Interval, vth: int) -> Signal:
+    """A LIF without memory, of the mask's weight and a spike's 1."""
     shape = types(state.graph)[node.name].shape
     mask, spikes = (state.signal(name) for name in node.inputs)
-    seen = np.broadcast_to(state.network.index(mask), shape)
-    parts = (
-        Synapses(mask.population, sparse(positions(shape), seen, 1)),
-        Synapses(spikes.population, sparse(positions(shape), state.network.index(spikes), 1)),
-    )
-    return state.network.stateless(node.name, Drive(shape, Interval(0, 2), parts), vth=1)
+    parts = [
+        Synapses(signal.population, nest(dense(shape), state.network.layout(signal).broadcast(shape), gain))
+        for signal, gain in ((mask, weight), (spikes, 1))
+    ]
+    return state.network.stateless(node.name, Drive(shape, reach, tuple(parts)), vth)
 
 
 def _spike_matmul(state: Lowering, node: Node) -> Drive:
     """[*B, n, k] times [*B, k, m]: a product neuron a term [*B, n, k, m], summed over k by synapses of weight one."""
+    network, known = state.network, types(state.graph)[node.name]
     left, right = (state.signal(name) for name in node.inputs)
-    a, b = state.network.index(left)[..., :, :, None], state.network.index(right)[..., None, :, :]
+    rank = len(known.shape)
+    a, b = network.layout(left).expanded(rank), network.layout(right).expanded(rank - 2)
     shape = tuple(np.broadcast_shapes(a.shape, b.shape))
-    terms, interval = positions(shape), state.network.interval(left) * state.network.interval(right)
+    interval = network.interval(left) * network.interval(right)
     ports = [
-        Drive(shape, state.network.interval(signal), (Synapses(signal.population, sparse(terms, index, 1)),))
-        for signal, index in ((left, a), (right, b))
+        Drive(shape, network.interval(signal), (Synapses(signal.population, nest(dense(shape), layout)),))
+        for signal, layout in ((left, a), (right, b))
     ]
-    product = state.network.land(Population(f"{node.name}/product", "product", shape, 0, interval), *ports)
-    known = types(state.graph)[node.name]
-    rows = np.expand_dims(positions(known.shape), -2)
-    return Drive(known.shape, known.range, (Synapses(product.population, sparse(rows, terms, 1)),))
+    product = network.land(Population(f"{node.name}/product", "product", shape, 0, interval), *ports)
+    summed = nest(dense(known.shape).expanded(rank - 1), dense(shape))
+    return Drive(known.shape, known.range, (Synapses(product.population, summed),))
 
 
 def _reduce_sum(state: Lowering, node: Node) -> Drive:
     signal, known = state.signal(node.inputs[0]), types(state.graph)[node.name]
-    index, axes = state.network.index(signal), node.integers("axes")
-    kept = tuple(1 if axis in axes else n for axis, n in enumerate(index.shape))
-    rows = positions(kept)
-    return Drive(known.shape, known.range, (Synapses(signal.population, sparse(rows, index, 1)),))
+    layout, axes = state.network.layout(signal), node.integers("axes")
+    kept = tuple(1 if axis in axes else n for axis, n in enumerate(layout.shape))
+    return Drive(known.shape, known.range, (Synapses(signal.population, nest(dense(kept), layout)),))
 
 
 def _view(state: Lowering, node: Node) -> Signal | Drive:
@@ -266,16 +276,14 @@ def _view(state: Lowering, node: Node) -> Signal | Drive:
     if len(state.graph.consumers[node.inputs[0]]) > 1:
         state.signal(node.inputs[0])
     value = state.values[node.inputs[0]]
-    if isinstance(value, Drive):
-        return reshaped(value, (view,))
-    return Signal(value.population, (*value.views, view))
+    seen = reshaped(value, view) if isinstance(value, Drive) else None
+    return seen or state.network.viewed(state.signal(node.inputs[0]), view)
 
 
 def _slice(state: Lowering, node: Node) -> Signal:
     """A part of a population's neurons; those that nothing reads need no synapse."""
-    signal = state.signal(node.inputs[0])
     part: View = ("slice", (node.integer("axis"), node.integer("start"), node.integer("stop")))
-    return Signal(signal.population, (*signal.views, part))
+    return state.network.viewed(state.signal(node.inputs[0]), part)
 
 
 def _readout(state: Lowering, node: Node) -> Signal:
@@ -284,9 +292,9 @@ def _readout(state: Lowering, node: Node) -> Signal:
     It takes neurons in their own order: a value whose views reorder them lands once more, in the order of the classes.
     """
     signal = state.signal(node.inputs[0])
-    if np.array_equal(state.network.index(signal), np.arange(state.network.populations[signal.population].size)):
+    if state.network.layout(signal).is_dense(state.network.populations[signal.population].shape):
         return signal
-    return state.network.graded(node.name, state.relayed(signal))
+    return state.network.graded(node.name, state.network.relayed(signal))
 
 
 _LOWERINGS: dict[str, Lower] = {

@@ -1,0 +1,110 @@
+"""The lowered network with its crossbars as patterns: what is counted, tiled and placed, and never listed."""
+
+from __future__ import annotations
+
+from math import prod
+
+from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.ir.chip import Bias, ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
+from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.mapped import AttentionOrder, ConvWeights, NeuronChoice, Population
+from neurodeploy.mapping.builder import Joint, Network, through
+from neurodeploy.mapping.layout import Layout, dense, nest, regridded, renumbered
+from neurodeploy.mapping.lower import walk
+
+
+def lower(graph: Graph, attention: AttentionOrder = "auto", neurons: NeuronChoice = "stock") -> ChipNetwork:
+    """The symbolic network of a quantized graph: that of `mapping.lower`, in patterns.
+
+    Raises UnsupportedModelError for an op without a lowering, or a convolution whose image lies among its neurons so
+    that no pattern expresses it (ND-M151), DoesNotFitError where a bound fails.
+    """
+    state = walk(graph, attention, neurons)
+    network = state.network
+    patterns = [(joint, _pattern(network, joint)) for joint in network.crossbars]
+    wrong = [_refused(joint) for joint, pattern in patterns if pattern is None]
+    if wrong:
+        raise UnsupportedModelError(wrong)
+    return ChipNetwork(
+        name=graph.name,
+        profile=network.profile.name,
+        steps=network.steps,
+        neurons=tuple(_neurons(population) for population in network.populations.values()),
+        synapses=tuple(_synapses(network, joint, pattern) for joint, pattern in patterns if pattern),
+        output=state.signal(state.graph.output).population,
+    )
+
+
+def _refused(joint: Joint) -> Finding:
+    need, have = "an image whose axes have a stride each", "one that views have interleaved"
+    return Finding("ND-M151", joint.name, need, have, "reorder the model's axes after this layer, or run it on Lava")
+
+
+def _neurons(p: Population) -> Neurons:
+    return Neurons(p.name, p.kind, p.shape, p.depth, p.interval, p.vth, p.dv, _bias(p), p.resets, p.value)
+
+
+def _bias(p: Population) -> Bias:
+    """The arrays of biases that a population needs; an axis of one is shared."""
+    if not p.bias_mant.any():
+        return "none"
+    own = (1,) * (len(p.shape) - p.bias_mant.ndim) + p.bias_mant.shape
+    return "channel" if prod(own[1:]) == 1 else "neuron"
+
+
+def _synapses(network: Network, joint: Joint, pattern: Nest | Filters) -> Synapses:
+    source, target = (network.populations[name].shape for name in (joint.source, joint.target))
+    return Synapses(joint.name, joint.source, joint.target, pattern, source, target, joint.port, joint.delay)
+
+
+def _pattern(network: Network, joint: Joint) -> Nest | Filters | None:
+    """The pattern; that of shared weights from the views of its ports."""
+    if not isinstance(joint.pattern, ConvWeights):
+        return joint.pattern
+    conv, target = joint.pattern, network.populations[joint.target]
+    image = through(dense(network.populations[joint.source].shape), conv.in_views)
+    if image is None or len(image.shape) != 3:
+        return None
+    height, width = (
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip(image.shape[1:], conv.padding, conv.weight.shape[2:], conv.stride, strict=True)
+    )
+    result = (len(conv.weight), height, width)
+    order = through(dense(result), conv.out_views)
+    if order is None:
+        return None
+    return _filters(conv, image, result, order) or _one_tap(conv, image, result, order, dense(target.shape))
+
+
+def _filters(conv: ConvWeights, image: Layout, result: tuple[int, int, int], order: Layout) -> Filters | None:
+    """The convolution where both images have one stride an axis."""
+    strides, (channel, row, column) = image.strides, dense(result).strides or (0, 0, 0)
+    if strides is None:
+        return None
+    pattern = Filters(
+        weight=conv.weight,
+        stride=conv.stride,
+        padding=conv.padding,
+        groups=conv.groups,
+        size_in=(image.shape[1], image.shape[2]),
+        size_out=(result[1], result[2]),
+        source=Grid(strides[0], strides[1], strides[2], image.offset),
+        target=Grid(channel, row, column),
+    )
+    return regridded(pattern, order)
+
+
+def _one_tap(
+    conv: ConvWeights, image: Layout, result: tuple[int, int, int], order: Layout, target: Layout
+) -> Nest | None:
+    """A convolution of kernel 1, as tokens have it, on axes of several strides (heads and channels that lie apart)."""
+    if conv.weight.shape[2:] != (1, 1) or conv.stride != (1, 1) or conv.padding != (0, 0):
+        return None
+    groups, width = conv.groups, conv.weight.shape[1]
+    grouped = image.viewed(("reshape", (groups, width, *image.shape[1:])))
+    if grouped is None:
+        return None
+    out = dense((groups, len(conv.weight) // groups, *result[1:])).expanded(2)
+    weight = conv.weight.reshape(groups, -1, width, 1, 1)
+    found = renumbered(nest(out, grouped.expanded(1), weight), order)
+    return found and (renumbered(found, target) or found)
