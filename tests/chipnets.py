@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from neurodeploy.ir.chip import Axis, ChipNetwork, Filters, Grid, Nest, NeuronKind, Neurons, Port, Shape, Synapses
+from neurodeploy.ir.chip import Axis, ChipNetwork, Filters, Grid, Nest, Neurons, Port, Shape, Synapses
+from neurodeploy.ir.mapped import PopulationKind
 from neurodeploy.ir.types import BINARY, Interval
 
 
@@ -20,7 +21,7 @@ class Grower:
     neurons: list[Neurons] = field(default_factory=list)
     synapses: list[Synapses] = field(default_factory=list)
 
-    def add(self, kind: NeuronKind, shape: Shape, *inputs: tuple[Neurons, Nest | Filters, Port]) -> Neurons:
+    def add(self, kind: PopulationKind, shape: Shape, *inputs: tuple[Neurons, Nest | Filters, Port]) -> Neurons:
         """A population with its inputs; its name is its number."""
         depth = 1 + max((source.depth for source, _, _ in inputs), default=-1)
         binary = kind in ("lif", "source") or not self.graded
@@ -80,7 +81,7 @@ def _grid(shape: Shape) -> Grid:
     return Grid(shape[1] * shape[2], shape[2], 1)
 
 
-def _dense(grower: Grower, kind: NeuronKind = "lif") -> None:
+def _dense(grower: Grower, kind: PopulationKind = "lif") -> None:
     source, count = _last(grower), int(grower.random.integers(1, 12))
     weight = grower.random.integers(-3, 4, (count, source.size))
     nest = Nest((Axis(count, 1, 0), Axis(source.size, 0, 1)), 0, 0, weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -14,7 +15,7 @@ from neurodeploy.ir.types import BINARY, signed
 from neurodeploy.mapping.place_mesh import Mesh, cut_into_chips, start
 from neurodeploy.mapping.place_pack import joined, pack, pack_classes, use_of, uses_of
 from neurodeploy.mapping.place_room import RESOURCES, Room, room_of
-from neurodeploy.mapping.place_traffic import Rates, Traffic, tiles_of, traffic_of
+from neurodeploy.mapping.place_traffic import MOST_EDGES, Rates, Traffic, silence, tiles_of, traffic_of
 from neurodeploy.targets.target import Target
 
 Int64 = NDArray[np.int64]
@@ -53,7 +54,8 @@ def _counted(tiling: Tiling, room: Room, findings: list[Finding]) -> Placement:
 
 
 def _placed(tiling: Tiling, room: Room, rates: Rates | None) -> Placement:
-    tiles, traffic = tiles_of(tiling), traffic_of(tiling, rates)
+    tiles, known = tiles_of(tiling), traffic_of(tiling, rates)
+    traffic = known or silence()
     needs = uses_of(_uses(tiling, tiles))
     core = pack(needs, room, traffic)
     uses = joined(needs, core, int(core.max(initial=-1)) + 1)
@@ -66,7 +68,8 @@ def _placed(tiling: Tiling, room: Room, rates: Rates | None) -> Placement:
     if findings:
         raise DoesNotFitError(findings)
     slot = Mesh(slot, uses, between, room).improve()
-    return _result(tiling, tiles, core, slot, uses, room)
+    note = "" if known else f"more than {MOST_EDGES} pairs of tiles that exchange spikes: cores lie in order of depth"
+    return replace(_result(tiling, tiles, core, slot, uses, room), note=note)
 
 
 def _result(tiling: Tiling, tiles: list[Tile], core: Int64, slot: Int64, uses: Int64, room: Room) -> Placement:

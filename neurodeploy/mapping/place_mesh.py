@@ -17,7 +17,7 @@ from neurodeploy.mapping.place_traffic import Spikes, Traffic, cut_sizes
 
 Int64 = NDArray[np.int64]
 REGION = 160  # slots that swaps are looked for among at a time
-SWAPS = 30_000  # in all; a few seconds
+WORK = 1_200_000_000  # numbers touched in search of swaps, in all: about five seconds
 STARTS = 24  # random ones beside the curve, where one region holds all
 WORTH = 0.998  # a sweep over the mesh that leaves more of the traffic than this is the last
 NEVER = float(1 << 60)  # spikes times hops of a core in a slot where it does not fit
@@ -79,7 +79,7 @@ class Mesh:
         self.begin, self.near, self.spikes = neighbours(traffic, len(slot))
         self.held = np.full(len(self.places), -1, np.int64)
         self.held[slot] = np.arange(len(slot))
-        self.swaps = SWAPS
+        self.work = WORK
         tight = (room.totals < UNLIMITED) & (uses.max(axis=0, initial=0) * room.cores > room.totals)
         self.stays = bool(tight.any())  # a core that went to another chip might overfill it
 
@@ -90,10 +90,11 @@ class Mesh:
             self._restarts(regions[0], np.random.default_rng(seed))
             return self.slot
         cost = self.cost()
-        while self.swaps > 0 and cost > 0:
+        while self.work > 0 and cost > 0:
             for shift in ((0, 0), (1, 1), (1, 0), (0, 1)):
                 for region in self._regions(*shift):
-                    self._settle(region, self.slot)
+                    if self.work > 0:
+                        self._settle(region)
             before, cost = cost, self.cost()
             if cost > WORTH * before:
                 break
@@ -109,10 +110,10 @@ class Mesh:
         for attempt in range(STARTS + 1):
             if attempt and self.room.alike:
                 self._put(random.permutation(region)[: len(best)])
-            self._settle(region, self.slot)
+            self._settle(region)
             if (cost := self.cost()) < least:
                 best, least = self.slot.copy(), cost
-            if self.swaps <= 0 or least == 0:
+            if self.work <= 0 or least == 0:
                 break
         self._put(best)
 
@@ -133,14 +134,14 @@ class Mesh:
         parts = np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
         yield from (np.asarray(part) for part in parts if len(part) > 1 and (self.held[part] >= 0).any())
 
-    def _settle(self, region: Int64, slot: Int64) -> None:
+    def _settle(self, region: Int64) -> None:
         """Swap the best pair of slots of a region until no swap helps."""
         held = self.held[region]
-        inside, outside = self._inside(region, held), self._outside(region, held)
+        inside, outside = self._around(region, held)
         apart = np.abs(self.places[region][:, None] - self.places[region][None]).sum(axis=2)
         ways = outside + inside @ apart  # [who, place]: the spikes times hops of who, were it at the place
         at = np.arange(len(region))  # who -> place
-        while self.swaps > 0:
+        while self.work > 0:
             here = ways[np.arange(len(at)), at]
             moved = ways[:, at] - here[:, None]
             gain = moved + moved.T + 2 * inside * apart[at][:, at]
@@ -150,41 +151,38 @@ class Mesh:
             a, b = at[one], at[two]
             ways += (inside[:, one] - inside[:, two])[:, None] * (apart[b] - apart[a])
             at[one], at[two] = b, a
-            self.swaps -= 1
+            self.work -= 10 * inside.size
         self.held[region[at]] = held
-        slot[held[held >= 0]] = region[at][held >= 0]
+        self.slot[held[held >= 0]] = region[at][held >= 0]
 
-    def _edges(self, held: Int64) -> tuple[Int64, Int64, Spikes]:
-        """(who, neighbour's core, spikes) of every edge of the cores in a region."""
+    def _around(self, region: Int64, held: Int64) -> tuple[Spikes, Spikes]:
+        """Of the cores in a region: the traffic among them [who, who], and the spikes times hops between each, at each
+        place, and all cores outside [who, place]."""
         who = np.flatnonzero(held >= 0)
         begin, fan = self.begin[held[who]], np.diff(self.begin)[held[who]]
         edge = np.arange(fan.sum()) + np.repeat(begin - np.cumsum(fan) + fan, fan)
-        return np.repeat(who, fan), self.near[edge], self.spikes[edge]
+        self.work -= 20 * len(edge) + 20 * len(region) ** 2
+        place = np.full(len(self.places), -1, np.int64)
+        place[region] = np.arange(len(region))
+        who, spikes, slot = np.repeat(who, fan), self.spikes[edge], self.slot[self.near[edge]]
+        near = place[slot] >= 0
+        inside = np.zeros((len(region), len(region)))
+        inside[who[near], place[slot[near]]] = spikes[near]
+        return inside, self._outside(region, who[~near], slot[~near], spikes[~near]) + self._unfit(region, held)
 
-    def _inside(self, region: Int64, held: Int64) -> Spikes:
-        """Traffic between the cores of a region, [who, who]."""
-        who, near, spikes = self._edges(held)
-        place = np.full(len(self.slot), -1, np.int64)
-        place[held[held >= 0]] = np.flatnonzero(held >= 0)
-        kept = place[near] >= 0
-        found = np.zeros((len(region), len(region)))
-        found[who[kept], place[near[kept]]] = spikes[kept]
-        return found
-
-    def _outside(self, region: Int64, held: Int64) -> Spikes:
-        """Spikes times hops between each core, at each place, and the cores outside, [who, place]."""
-        who, near, spikes = self._edges(held)
-        mine = np.zeros(len(self.places), np.bool_)
-        mine[region] = True
-        far = ~mine[self.slot[near]]
-        who, spikes, seen = who[far], spikes[far], self.places[self.slot[near[far]]]
+    def _outside(self, region: Int64, who: Int64, slot: Int64, spikes: Spikes) -> Spikes:
+        """Along each axis, what every who sends to each line of the mesh, times how far the line is from each place."""
         found = np.zeros((len(region), len(region)))
         for axis in (0, 1):
-            values, index = np.unique(self.places[region, axis], return_inverse=True)
-            line = [np.bincount(who, spikes * np.abs(v - seen[:, axis]), len(region)) for v in values]
-            found += np.stack(line, axis=1)[:, index]
-        if not self.room.alike:
-            limits = self.room.limits[region % self.room.cores]
-            unfit = (self.uses[held][:, None] > limits[None]).any(axis=2)
-            found += NEVER * (unfit & (held >= 0)[:, None])
+            line, lines = self.places[slot, axis].astype(np.int64), int(self.places[:, axis].max()) + 1
+            sent = np.bincount(who * lines + line, spikes, len(region) * lines).reshape(-1, lines)
+            found += sent @ np.abs(np.arange(lines)[:, None] - self.places[region, axis][None])
         return found
+
+    def _unfit(self, region: Int64, held: Int64) -> Spikes | float:
+        """A price for every place that has no room for who, where cores differ."""
+        if self.room.alike:
+            return 0.0
+        limits = self.room.limits[region % self.room.cores]
+        unfit = (self.uses[held][:, None] > limits[None]).any(axis=2)
+        return np.asarray(NEVER * (unfit & (held >= 0)[:, None]))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import TileClass, Use
-from neurodeploy.mapping.place_room import RESOURCES, SUMMED, Room
+from neurodeploy.mapping.place_room import RESOURCES, SUMMED, UNLIMITED, Room
 from neurodeploy.mapping.place_traffic import Traffic
 
 Int64 = NDArray[np.int64]
@@ -57,6 +57,8 @@ class _Packing:
         self.begin, self.near, self.spikes = neighbours(traffic, len(uses))
         _, self.kind = np.unique(self.need, axis=0, return_inverse=True)
         self.kind = self.kind.reshape(-1)
+        self.least = self.need.min(axis=0, initial=UNLIMITED)  # that any tile needs: a core with less left is full
+        self.full = np.zeros(len(uses), np.bool_)
         self.tried = np.zeros(self.kind.max(initial=0) + 1, np.int64)  # of a kind: no core before this one has room
 
     def run(self) -> Int64:
@@ -67,6 +69,7 @@ class _Packing:
             core = self._first(tile) if core < 0 else core
             self.core[tile] = core
             self.left[core] -= self.need[tile]
+            self.full[core] = (self.left[core] < self.least).any()
             self.opened = max(self.opened, core + 1)
         return self.core
 
@@ -74,7 +77,7 @@ class _Packing:
         """The core with room whose tiles have most traffic with this one; -1 for none."""
         edges = slice(self.begin[tile], self.begin[tile + 1])
         cores = self.core[self.near[edges]]
-        known = cores >= 0
+        known = (cores >= 0) & ~self.full[cores]
         cores = cores[known]
         if not cores.size:
             return -1

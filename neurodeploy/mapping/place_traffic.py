@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.ir.chip import Cut, Shape, Synapses, Tile, Tiling
+from neurodeploy.ir.chip import Cut, Filters, Nest, Shape, Synapses, Tile, Tiling
 from neurodeploy.ir.chip_counts import axons_of, sources_of
 
 Int64 = NDArray[np.int64]
 Spikes = NDArray[np.float64]
 Rates = Mapping[str, NDArray[np.float64] | float]
 UNIT = 1000  # spikes count in thousandths: sums of whole numbers are exact in float64, in any order
+MOST_EDGES = 6_000_000  # beyond, the traffic would take more than a gigabyte
 SAMPLES = 8  # tiles at which the sum along axes is compared with the pattern itself
 
 
@@ -60,41 +61,86 @@ def tiles_of(tiling: Tiling) -> list[Tile]:
     return [cut.tile(index, part) for cut in cuts for index in np.ndindex(cut.counts) for part in range(cut.parts)]
 
 
-def traffic_of(tiling: Tiling, rates: Rates | None = None) -> Traffic:
-    """The traffic between all tiles of a tiling.
+def traffic_of(tiling: Tiling, rates: Rates | None = None) -> Traffic | None:
+    """The traffic between all tiles of a tiling; None where it has more than MOST_EDGES edges.
 
     rates: population -> spikes a neuron and step, a number or an array of its shape; one spike, which is the bound,
     for any other. A spike counts once for each tile that listens; parts of a fan-in send their sums to part 0.
     """
-    first = first_tiles(tiling)
-    edges = [_edges(s, tiling, first, rates or {}) for s in tiling.network.synapses if {s.source, s.target} <= {*first}]
+    first, known = first_tiles(tiling), dict[tuple[object, ...], _Heard]()
+    crossbars = [s for s in tiling.network.synapses if {s.source, s.target} <= {*first}]
+    heard = [_heard(s, tiling.cuts[s.target], tiling.cuts[s.source], known) for s in crossbars]
+    if sum(h.edges for h in heard) > MOST_EDGES:
+        return None
+    edges = [_edges(h, s, tiling, first, rates or {}) for h, s in zip(heard, crossbars, strict=True)]
     edges += [_sums(tiling.cuts[name], start) for name, start in first.items() if tiling.cuts[name].parts > 1]
-    source, target, spikes = (np.concatenate(column) for column in zip(*edges, strict=True)) if edges else _none()
-    return Traffic(source, target, spikes)
+    return Traffic(*(np.concatenate(column) for column in zip(*edges, strict=True))) if edges else silence()
 
 
-def _none() -> tuple[Int64, Int64, Spikes]:
-    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+def silence() -> Traffic:
+    """No traffic."""
+    return Traffic(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
-def _edges(synapses: Synapses, tiling: Tiling, first: Mapping[str, int], rates: Rates) -> tuple[Int64, Int64, Spikes]:
+@dataclass(frozen=True)
+class _Heard:
+    """The boxes of the source that each box of the target listens to: int64 [boxes, axes of the source] all.
+
+    low, high: of the axons' bounding box.  begin, wide: the first of the source's boxes that it meets, and how many.
+    density: the share of the bounding box that sends.
+    """
+
+    low: Int64
+    high: Int64
+    begin: Int64
+    wide: Int64
+    density: float
+
+    @property
+    def fan(self) -> Int64:
+        """Boxes of the source that each box of the target listens to, int64 [boxes]."""
+        return np.asarray(self.wide.prod(axis=1))
+
+    @property
+    def edges(self) -> int:
+        """All pairs of boxes."""
+        return int(self.fan.sum())
+
+
+def _heard(synapses: Synapses, target: Cut, source: Cut, known: dict[tuple[object, ...], _Heard]) -> _Heard:
+    """Asked once for all crossbars of the same geometry."""
+    key = (_geometry(synapses.pattern), target.shape, target.step, source.shape, source.step)
+    if key not in known:
+        low, high, density = _axons(synapses, target)
+        begin, any_heard = low // source.step, (high > low).all(axis=1, keepdims=True)
+        wide = np.where(any_heard, (high - 1) // source.step + 1 - begin, 0)
+        known[key] = _Heard(low, high, begin, wide, density)
+    return known[key]
+
+
+def _geometry(pattern: Nest | Filters) -> tuple[object, ...]:
+    """What decides which neurons are joined, without the weights."""
+    if isinstance(pattern, Nest):
+        return (pattern.axes, pattern.target, pattern.source)
+    own = (getattr(pattern, f.name) for f in fields(pattern) if f.name != "weight")
+    return (pattern.weight.shape, *own)
+
+
+def _edges(
+    heard: _Heard, synapses: Synapses, tiling: Tiling, first: Mapping[str, int], rates: Rates
+) -> tuple[Int64, Int64, Spikes]:
     """Edges of one crossbar: every box of the target with every box of the source that its axons' box meets."""
-    target, source = tiling.cuts[synapses.target], tiling.cuts[synapses.source]
-    low, high, density = _heard(synapses, target)
-    step = np.array(source.step)
-    begin, end = low // step, (high - 1) // step + 1
-    fan = np.where((high > low).all(axis=1), np.maximum(end - begin, 0).prod(axis=1), 0)
-    box = np.repeat(np.arange(len(low)), fan)
+    target, source, fan = tiling.cuts[synapses.target], tiling.cuts[synapses.source], heard.fan
+    box = np.repeat(np.arange(len(fan)), fan)
     rest = np.arange(len(box)) - np.repeat(np.cumsum(fan) - fan, fan)
     flat, overlap = np.zeros(len(box), np.int64), np.ones(len(box), np.int64)
-    wide = end - begin
-    for axis in reversed(range(len(step))):
-        at = begin[box, axis] + rest % wide[box, axis]
-        rest = rest // wide[box, axis]
+    for axis in reversed(range(len(source.step))):
+        wide, step = heard.wide[box, axis], source.step[axis]
+        at = heard.begin[box, axis] + rest % wide
+        rest = rest // wide
         flat += at * prod(source.counts[axis + 1 :])
-        inside = np.minimum(high[box, axis], (at + 1) * step[axis]) - np.maximum(low[box, axis], at * step[axis])
-        overlap *= inside
-    spikes = np.rint(UNIT * density * overlap * _mean_rates(source, rates)[flat])
+        overlap *= np.minimum(heard.high[box, axis], (at + 1) * step) - np.maximum(heard.low[box, axis], at * step)
+    spikes = np.rint(UNIT * heard.density * overlap * _mean_rates(source, rates)[flat])
     return _with_parts(first[source.population] + flat * source.parts, box, spikes, target, first[target.population])
 
 
@@ -118,7 +164,7 @@ def _sums(cut: Cut, first: int) -> tuple[Int64, Int64, Spikes]:
     return source, np.repeat(boxes, cut.parts - 1), np.full(len(source), float(UNIT * prod(cut.step)))
 
 
-def _heard(synapses: Synapses, cut: Cut) -> tuple[Int64, Int64, float]:
+def _axons(synapses: Synapses, cut: Cut) -> tuple[Int64, Int64, float]:
     """The box of axons that each box of the target listens to: low and high int64 [boxes, axes of the source], and the
     share of it that sends.
 
