@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import VerifyError
-from neurodeploy.ir.mapped import Crossbar, MappedGraph, Population, SparseWeights
+from neurodeploy.ir.mapped import EVERY, Crossbar, MappedGraph, Population, SparseWeights
 from neurodeploy.ir.mapped_check import check_mapped, rules
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.reach import reaches
@@ -76,6 +76,7 @@ def cycle(graph: MappedGraph) -> MappedGraph:
 
 LIF = "tssa.q_lif"
 NAMES, WIRING, TIMING, SYNAPSES, SHAPES, WIDTHS, REACH = (f"ND-M10{i}" for i in range(1, 8))
+CUSTOM, PHASES = "ND-M108", "ND-M109"
 FAULTS: list[tuple[str, str, Fault]] = [
     (NAMES, "names that differ", lambda g: replace(g, populations=(*g.populations, g.populations[0]))),
     (NAMES, "crossbars between", crossbar("sparse", source="nowhere")),
@@ -102,7 +103,7 @@ FAULTS: list[tuple[str, str, Fault]] = [
     (TIMING, "a reset", population(LIF, resets=False)),
     (SYNAPSES, "one length", weights("sparse", lambda w: {"rows": w.rows[1:]})),
     (SYNAPSES, "rows in", weights("sparse", lambda w: {"rows": w.rows + 10**6})),
-    (SYNAPSES, "rows in", weights("sparse", lambda w: {"rows": w.rows - 1})),
+    (SYNAPSES, "rows in", weights("sparse", lambda w: {"rows": w.rows - 10**6})),
     (SYNAPSES, "cols in", weights("sparse", lambda w: {"cols": w.cols + 10**6})),
     (SYNAPSES, "one synapse a pair", weights("sparse", lambda w: {"rows": 0 * w.rows, "cols": 0 * w.cols})),
     (WIDTHS, "vth in", population(LIF, vth=1 << 17)),
@@ -124,6 +125,14 @@ FAULTS: list[tuple[str, str, Fault]] = [
     (REACH, "an interval that holds", narrow(POOLED, 1, 0)),
     (REACH, "an interval that holds", narrow(POOLED, 0, 1)),
     (REACH, "an interval that holds", narrow("ssa.av/product", 0, 1)),
+    (CUSTOM, "a period of", lambda g: replace(g, period=0)),
+    (CUSTOM, "a stock neuron", population(POOLED, kind="max")),
+    (CUSTOM, "a hold", lambda g: replace(g, period=2)),
+    (PHASES, "phases in", population(LIF, phase=np.array(1))),
+    (PHASES, "neurons that all", population(POOLED, phase=np.arange(2)[:, None, None] - 1)),
+    (PHASES, "a sum or a memory", population(LIF, phase=np.array(EVERY))),
+    (PHASES, "a memory that", lambda g: population(POOLED, kind="memory")(replace(g, neurons="custom"))),
+    (PHASES, "synapses that deliver", population(POOLED, phase=np.array(EVERY))),
 ]
 
 
@@ -195,6 +204,6 @@ def test_a_maximum_is_seen_through_relays_and_signs() -> None:
 
 def test_the_lowering_checks_what_it_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("neurodeploy.mapping.lower")
-    monkeypatch.setattr(module, "_finished", lambda state: population(LIF, depth=60)(sound()))
+    monkeypatch.setattr(module, "materialised", lambda state: population(LIF, depth=60)(sound()))
     with pytest.raises(VerifyError, match=TIMING):
         lower(quantize(FAMILIES["qkformer"](0), pictures(2)))
