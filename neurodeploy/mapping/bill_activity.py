@@ -26,13 +26,13 @@ class NeuronMeter:
     """Counts, for every neuron of some values, the steps in which it was not zero."""
 
     wanted: frozenset[str]
-    _counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    _counts: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     _steps: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, values: NDArray[np.int64]) -> None:
         """Count one value [n, *shape] of one step, if it is wanted."""
         if name in self.wanted:
-            seen = np.count_nonzero(values, axis=0)
+            seen = np.count_nonzero(values, axis=0).astype(np.int32)
             self._counts[name] = self._counts[name] + seen if name in self._counts else seen
             self._steps[name] = self._steps.get(name, 0) + len(values)
 

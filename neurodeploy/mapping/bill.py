@@ -1,0 +1,245 @@
+"""The bill of a network on a chip: whether it fits, on how many cores and chips, what binds, how long, how much.
+
+It is made from the symbolic network, its tiles and their placement; no synapse is listed for it. Every number is a
+`bill_figures.Figure`; docs/mapping.md has the equations.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
+from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
+from neurodeploy.ir.proof import Bound
+from neurodeploy.mapping.bill_activity import Activity, Rates, activity
+from neurodeploy.mapping.bill_arrays import reads_of
+from neurodeploy.mapping.bill_costs import Case, energy, pipeline
+from neurodeploy.mapping.bill_figures import Figure, counted
+from neurodeploy.mapping.bill_loads import Loads, loads
+from neurodeploy.mapping.bill_neurons import lacking
+from neurodeploy.mapping.bill_uses import Layer, Resource, layers_of, resources_of
+from neurodeploy.mapping.place_room import room_of
+from neurodeploy.targets.target import Target
+
+SCHEMA = "neurodeploy.map"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a network takes on a chip.
+
+    fits: whether the chip can take it as it is; else `findings` say all that it cannot. What could be counted all the
+    same is here; figures stop where a stage refused.
+    attention: what was asked for, what was taken, and every alternative with its price.  neurons: "stock" or "custom".
+    sections: title -> figures.  resources: used and limit of each.  bottleneck: the resource with the highest share.
+    layers: populations in order of depth.  notes: what to know of the numbers, in words.
+    network, placement: what the bill was made from, None where it came to neither; not part of the document.
+    """
+
+    name: str
+    target: str
+    title: str
+    neurons: str
+    fits: bool
+    attention: Mapping[str, Any]
+    sections: Mapping[str, tuple[Figure, ...]]
+    resources: tuple[Resource, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    samples: int = 0
+    network: ChipNetwork | None = None
+    placement: Placement | None = None
+    activity: Activity | None = None
+
+    @property
+    def bottleneck(self) -> Resource | None:
+        """The resource of which the highest share of all used cores is taken."""
+        shared = [resource for resource in self.resources if resource.share is not None]
+        return max(shared, key=lambda resource: resource.share or 0.0, default=None)
+
+    def figure(self, section: str, name: str) -> Figure:
+        """A figure by its section and name. Raises KeyError."""
+        for figure in self.sections[section]:
+            if figure.name == name:
+                return figure
+        raise KeyError(name)
+
+    def require_fit(self) -> Bill:
+        """The bill itself. Raises DoesNotFitError with everything that does not fit."""
+        if self.findings:
+            raise DoesNotFitError(self.findings)
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """The bill as plain data."""
+        held = self.bottleneck
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "name": self.name,
+            "target": self.target,
+            "title": self.title,
+            "neurons": self.neurons,
+            "fits": self.fits,
+            "samples": self.samples,
+            "bottleneck": None if held is None else held.name,
+            "attention": dict(self.attention),
+            "sections": {title: [figure.as_json() for figure in found] for title, found in self.sections.items()},
+            "resources": [resource.as_json() for resource in self.resources],
+            "layers": [asdict(layer) for layer in self.layers],
+            "findings": [asdict(finding) for finding in self.findings],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a mapping; each may raise DoesNotFitError or UnsupportedModelError."""
+
+    lower: Callable[[], ChipNetwork]
+    tile: Callable[[ChipNetwork], Tiling]
+    place: Callable[[Tiling, Mapping[str, Rates]], Placement]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a bill was asked for.
+
+    attention: see `Bill`.  bounds: of the proof.  measured: value -> rates, of `samples` samples.
+    """
+
+    name: str
+    target: Target
+    neurons: str
+    attention: Mapping[str, Any]
+    bounds: Sequence[Bound] = ()
+    measured: Mapping[str, Rates] | None = None
+    samples: int = 0
+
+
+def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | None = None) -> Bill:
+    """The bill, of what came to be: a stage that refuses ends it with its findings."""
+    say, target = progress or (lambda stage: None), asked.target
+    bill = Bill(asked.name, target.name, target.title, asked.neurons, False, asked.attention, {})
+    if target.kind == "cpu":
+        mend = "neurodeploy targets list; --target loihi2, for one"
+        return replace(bill, findings=(Finding("ND-M501", "", "a chip", target.title, mend),))
+    try:
+        say("lower")
+        network = stages.lower()
+        bill = replace(bill, network=network, sections={"size": size_of(network)})
+        bill = replace(bill, layers=layers_of(network, None, target))
+        bill = replace(bill, findings=tuple(lacking(network, target, asked.bounds)))
+        say("tile")
+        tiling = stages.tile(network)
+        bill = replace(bill, layers=layers_of(network, tiling, target), resources=resources_of(tiling, None, target))
+        say("firing rates")
+        active = activity(network, asked.measured, asked.samples)
+        say("place")
+        placement = stages.place(tiling, active.rates)
+    except (DoesNotFitError, UnsupportedModelError) as error:
+        return replace(bill, findings=(*bill.findings, *error.findings))
+    say("latency and energy")
+    return _placed(bill, asked, network, placement, active)
+
+
+def _placed(bill: Bill, asked: Asked, network: ChipNetwork, placement: Placement, active: Activity) -> Bill:
+    room = room_of(asked.target)
+    found = loads(placement, active, room) if room else Loads(0, 0.0, 0.0)
+    analog = asked.target.fact("adc", "bits") is not None
+    reads = reads_of(placement, active, asked.target) if analog else None
+    case = Case(asked.target, placement, found, active.worst, network.steps, network.depth, reads)
+    sections = {
+        "cores and chips": _chips(placement, asked.target),
+        "size": size_of(network),
+        "pipeline": pipeline(case),
+        "traffic": _traffic(found, placement, active),
+        "energy": energy(case),
+    }
+    return replace(
+        bill,
+        fits=not bill.findings,
+        sections=sections,
+        resources=resources_of(placement.tiling, placement, asked.target),
+        notes=tuple(_notes(placement, active)),
+        samples=active.samples,
+        placement=placement,
+        activity=active,
+    )
+
+
+def size_of(network: ChipNetwork) -> tuple[Figure, ...]:
+    """Neurons by kind and synapses; a source is the host's."""
+    kinds = Counter[str]()
+    for neurons in network.neurons:
+        kinds[neurons.kind] += neurons.size
+    total = sum(count for kind, count in kinds.items() if kind != "source")
+    source = "the symbolic network"
+    return (
+        counted("neurons", total, "neuron", f"{source}, the source left out"),
+        *(counted(f"{kind} neurons", kinds[kind], "neuron", source) for kind in sorted(kinds)),
+        counted("synapses", sum(s.count for s in network.synapses), "synapse", f"{source}, without shared weights"),
+        counted("synapses, weight not zero", sum(s.nonzero for s in network.synapses), "synapse", source),
+    )
+
+
+def _chips(placement: Placement, target: Target) -> tuple[Figure, ...]:
+    cores = target.fact("chip", "cores")
+    each = target.limit("cores")
+    said = f"of {each:,} cores a chip ({cores.status}: {cores.source})" if cores and each else ""
+    return (
+        counted("tiles", placement.tiling.tiles, "tile", "boxes of neurons times parts of their fan-in"),
+        counted("cores", placement.used_cores, "core", "tiles packed under all limits of a core"),
+        Figure("chips", placement.chips, "chip", cores.status if cores else "counted", f"cores {said}"),
+    )
+
+
+def _traffic(found: Loads, placement: Placement, active: Activity) -> tuple[Figure, ...]:
+    """Messages and events a step; of the busiest core and link where there are coordinates."""
+    basis, rates = active.worst, _said(active)
+    figures = [
+        counted("neurons that send a step", found.fired, "neuron/step", rates, basis),
+        counted("synaptic events a step", found.events, "event/step", f"{rates}; weights of zero left out", basis),
+    ]
+    if found.cores is None or found.links is None:
+        return tuple(figures)
+    held, links = found.cores, found.links
+    figures += [
+        _busiest("messages into", held.received, "message/step", placement, rates, basis),
+        _busiest("messages out of", held.sent, "message/step", placement, rates, basis),
+        _busiest("synaptic events of", held.events, "event/step", placement, rates, basis),
+        counted("messages", links.messages, "message/step", f"{rates}; once a core that listens", basis),
+        counted("busiest link of a chip", links.busiest, "message/step", f"{links.place}; {rates}", basis),
+    ]
+    if placement.chips > 1:
+        place = f"{links.crossing_place}; {rates}"
+        figures.append(counted("busiest link between chips", links.busiest_crossing, "message/step", place, basis))
+    return tuple(figures)
+
+
+def _busiest(what: str, values: Rates, unit: str, placement: Placement, rates: str, basis: str) -> Figure:
+    core = int(values.argmax())
+    layers = ", ".join(dict.fromkeys(tile.population for tile in placement.cores[core]))
+    chip, x, y = placement.at[core]
+    place = f"core {placement.slots[core]} of chip {chip} at router ({x}, {y}), which holds {layers}"
+    return counted(f"{what} the busiest core", float(values[core]), unit, f"{place}; {rates}", basis)
+
+
+def _said(active: Activity) -> str:
+    if not active.samples:
+        return "bound: every neuron in every step"
+    bounded = sum(status == "bound" for status in active.status.values())
+    also = f", {bounded} of {len(active.status)} populations by bound" if bounded else ""
+    return f"measured on {active.samples} samples{also}"
+
+
+def _notes(placement: Placement, active: Activity) -> Iterator[str]:
+    if placement.note:
+        yield placement.note
+    if not active.samples:
+        yield "no images: spikes, energy and time are bounds, with every neuron firing in every step"
