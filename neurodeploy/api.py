@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from importlib import import_module
 from os import PathLike
@@ -22,6 +22,7 @@ from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, Finding
 from neurodeploy.evaluation import (
     ActivityMeter,
     Comparison,
+    CrossbarEvaluation,
     Evaluation,
     FiringRates,
     Operations,
@@ -29,6 +30,7 @@ from neurodeploy.evaluation import (
     check_labels,
     compare_on,
     count_operations,
+    crossbar_setting,
     evaluate_logits,
     measured_values,
 )
@@ -98,10 +100,11 @@ class CompiledModel:
     def run(self, images: object, backend: str = "auto", probes: Probes = "none", **options: Any) -> RunResult:
         """Run images [N, C, H, W], or event frames [N, T, C, H, W], as the model takes them.
 
-        backend: reference, mapped (the lowered network, step by step in NumPy), native, onnx or lava; auto is
-        native, or onnx where the native backend was not built.
+        backend: reference, mapped (the lowered network, step by step in NumPy), crossbar (synapses read through ADCs),
+        native, onnx or lava; auto is native, or onnx where the native backend was not built.
         probes: "all", "none", or names and patterns of LIFs.
-        options: of the backend, e.g. progress, batch, threads (native, onnx), runtime and timeout (lava).
+        options: of the backend, e.g. progress, batch, threads (native, onnx), runtime and timeout (lava), target,
+        adc_bits and active_rows (crossbar).
         Raises UsageError for bad images, probes or an unknown backend, EnvironmentMissingError where something has to
         be installed, LimitExceededError where a time limit is exceeded.
         """
@@ -287,6 +290,40 @@ def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
         metrics = replace(metrics, float_batch=float_batch, float_batch_accuracy=accuracy(mixed, truth))
     seconds = sum(part.seconds for part in parts)
     return replace(metrics, firing_rate=rates.rates(), rate_samples=rates.samples, seconds=seconds)
+
+
+def evaluate_crossbar(  # noqa: PLR0913  (the public call: each argument by its name)
+    deployed: CompiledModel,
+    images: object,
+    labels: object,
+    target: FilePath = "crossbar-128-adc5",
+    adc_bits: Sequence[int] = (),
+    active_rows: Sequence[int | str] = ("safe", "all"),
+    *,
+    inputs: str = "bits",
+    backend: str = "auto",
+    progress: Progress | None = None,
+) -> CrossbarEvaluation:
+    """Accuracy with the synapses on crossbars whose ADCs clip, for all adc_bits times active_rows.
+
+    target: a crossbar by name, or the path of a TOML file.  adc_bits: none for the target's own.
+    active_rows: of a tile in one read; "safe": the most that never clip, then every integer is the unconstrained one;
+    "all"; or a number.  inputs: numbers beyond 1 as "bits" or "repeats".  backend: of the unconstrained network.
+    progress(done, total) counts the samples of all runs.
+    Raises UsageError for bad images, labels, options, or a target without ADCs, before anything runs.
+    """
+    crossbar = import_module("neurodeploy.backends.reference.crossbar")
+    chip, checked = load_target(target), check_images(images, deployed.input_shape)
+    truth = check_labels(labels, len(checked), types(deployed.graph)[deployed.graph.output].size)
+    designs = crossbar.designs(chip, adc_bits, active_rows, inputs)
+    count, total = len(checked), len(checked) * (1 + len(designs))
+    plain = deployed.run(checked, backend, progress=share(progress, 0, count, total)).logits
+    settings = []
+    for done, (asked, design) in enumerate(designs, start=1):
+        tick = share(progress, done * count, count, total)
+        found = crossbar.execute_on(design, deployed.graph, checked, progress=tick)
+        settings.append(crossbar_setting(asked, found, truth, plain))
+    return CrossbarEvaluation(chip.name, asdict(designs[0][1]), count, accuracy(plain, truth), tuple(settings))
 
 
 def _check_choices(rate_samples: int, float_batch: int | None, float_model: Any) -> None:

@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 ENTRIES: Mapping[str, Entry] = {
     "reference": Entry("reference"),
     "mapped": Entry("reference", "run_mapped", mapped=True),
+    "crossbar": Entry("reference.crossbar"),
     "native": Entry("native"),
     "onnx": Entry("onnx"),
     "lava": Entry("lava.backend", mapped=True),

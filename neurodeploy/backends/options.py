@@ -64,6 +64,8 @@ def _fits(kind: Any, value: object) -> bool:
         return any(_fits(part, value) for part in get_args(kind))
     if origin is Literal:
         return isinstance(value, str) and value in get_args(kind)
+    if kind is str:
+        return isinstance(value, str)
     if kind in (int, float):
         return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     if kind is NoneType:
@@ -88,6 +90,6 @@ def _shown(kind: Any) -> str:
         return " or ".join(_shown(part) for part in get_args(kind))
     if origin is Literal:
         return " or ".join(map(repr, get_args(kind)))
-    return {int: "a whole number", float: "a number", NoneType: "None"}.get(
+    return {int: "a whole number", float: "a number", NoneType: "None", str: "a text"}.get(
         kind, "a function" if origin is Callable else "a list of names"
     )

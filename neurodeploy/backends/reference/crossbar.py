@@ -6,13 +6,15 @@ they are cells. Products of activations (SSA) are none and stay digital, as do n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Literal
 
 import numpy as np
 
+from neurodeploy.backends.options import check_options
 from neurodeploy.backends.reference.backend import Watch, execute
 from neurodeploy.backends.reference.crossbar_cells import Crossbar, Inputs
 from neurodeploy.backends.reference.crossbar_reads import Layer, conv, planned, reduce_sum
@@ -60,6 +62,19 @@ def run(  # noqa: PLR0913  (options of a run: each by its name)
     Raises UsageError for what is no crossbar with an ADC, and as `reference.run` does.
     """
     crossbar = designed(load_target(target), adc_bits, active_rows, inputs)
+    return execute_on(crossbar, graph, images, probes, batch, progress, watch)
+
+
+def execute_on(
+    crossbar: Crossbar,
+    graph: Graph,
+    images: object,
+    probes: Probes = "none",
+    batch: int | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> CrossbarResult:
+    """`run` on a crossbar of one's own."""
     known = types(graph)
     nodes = [node for node in graph.nodes if node.op in SYNAPSES]
     layers = {node.name: planned(node, known[node.inputs[0]], known[node.name], crossbar) for node in nodes}
@@ -112,6 +127,33 @@ def designed(
         )
         raise UsageError(Finding("ND-B063", "active_rows", need, f"{active_rows} = {chosen}", mend, target.file))
     return replace(crossbar, active_rows=chosen)
+
+
+def designs(
+    target: Target, adc_bits: Sequence[int], active_rows: Sequence[int | str], inputs: str
+) -> list[tuple[int | str, Crossbar]]:
+    """The crossbar of each adc_bits (none: the target's own) times active_rows, with the active_rows asked for.
+
+    Raises UsageError, all findings at once, for settings that cannot be.
+    """
+    tried = [
+        (rows, *_tried(target, bits, rows, inputs)) for bits, rows in product(tuple(adc_bits) or (None,), active_rows)
+    ]
+    findings = dict.fromkeys(finding for _, _, refused in tried for finding in refused)
+    if findings or not tried:
+        raise UsageError(findings or Finding("ND-B065", "active_rows", "at least one setting", "none", "name one"))
+    return [(rows, crossbar) for rows, crossbar, _ in tried if crossbar is not None]
+
+
+def _tried(
+    target: Target, adc_bits: int | None, active_rows: int | str, inputs: str
+) -> tuple[Crossbar | None, tuple[Finding, ...]]:
+    """One crossbar, or what is wrong with it."""
+    asked = {"adc_bits": adc_bits, "active_rows": active_rows, "inputs": inputs}
+    try:
+        return designed(target, **check_options(run, asked, {})), ()
+    except UsageError as error:
+        return None, error.findings
 
 
 def _whole(target: Target, table: str, key: str) -> int:
