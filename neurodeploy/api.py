@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from neurodeploy.evaluation import (
 from neurodeploy.images import Images, check_calibration, check_images, example_shape, slices
 from neurodeploy.ir import artefact
 from neurodeploy.ir.graph import Graph, live_nodes
-from neurodeploy.ir.mapped import AttentionOrder, MappedGraph
+from neurodeploy.ir.mapped import AttentionOrder, MappedGraph, NeuronChoice
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
@@ -48,6 +48,9 @@ from neurodeploy.quantize.options import WeightBits
 from neurodeploy.report import describe
 from neurodeploy.targets import load_target
 from neurodeploy.versions import compiler_versions
+
+if TYPE_CHECKING:
+    from neurodeploy.mapping.bill import Bill
 
 Stages = Callable[[str], None]
 FilePath = str | PathLike[str]
@@ -143,6 +146,40 @@ class CompiledModel:
         count_operations(self.graph, convention=convention)  # a wrong convention is refused before the long run
         run = self.run(images, "reference", batch=1, progress=progress, watch=meter.add)
         return count_operations(self.graph, meter.activities(), len(run.logits), convention)
+
+    def map(  # noqa: PLR0913  (the public call: each argument by its name)
+        self,
+        target: FilePath | None = None,
+        images: object = None,
+        *,
+        attention: AttentionOrder = "auto",
+        neurons: NeuronChoice = "stock",
+        progress: Stages | None = None,
+    ) -> Bill:
+        """Cores, chips, latency, spikes and energy on a chip, or all that does not fit: `Bill.findings`.
+
+        target: a name or the path of a TOML file, else the one it was compiled for.  images: to measure spikes on,
+        some are enough; without, every neuron is taken to fire in every step.  neurons: Lava's own, or also the
+        custom ones.  progress(stage) is called as a stage begins.
+        Raises UsageError for bad images or an unknown target, InvalidFileError for a wrong target file.
+        """
+        from neurodeploy.mapping.bill import Asked, make_bill
+        from neurodeploy.mapping.bill_activity import NeuronMeter, each
+        from neurodeploy.mapping.bill_papers import papers
+        from neurodeploy.mapping.bill_stages import stages_of
+
+        chip = load_target(target or self.graph.metadata.get("target") or "loihi2")
+        found, meter = self.operations(), NeuronMeter.of(self.graph)
+        if images is not None:
+            if progress:
+                progress("firing rates")
+            means = ActivityMeter(measured_values(self.graph))
+            run = self.run(images, "reference", batch=1, watch=each(means.add, meter.add))
+            found = count_operations(self.graph, means.activities(), len(run.logits))
+        order = {"asked": attention}
+        asked = Asked(self.graph.name, chip, neurons, order, self.bounds, meter.rates(), found.samples)
+        bill = make_bill(asked, stages_of(self.graph, chip, attention, neurons), progress)
+        return replace(bill, sections={**bill.sections, "papers' convention": papers(found)})
 
     def describe(self, mapped: bool = True) -> dict[str, Any]:
         """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too.

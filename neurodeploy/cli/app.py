@@ -22,6 +22,7 @@ from neurodeploy.cli.evaluate import evaluate
 from neurodeploy.cli.export import export
 from neurodeploy.cli.inspect import inspect
 from neurodeploy.cli.lava import lava
+from neurodeploy.cli.map import map_
 from neurodeploy.cli.output import show_error
 from neurodeploy.cli.run import run
 from neurodeploy.cli.simulate import simulate
@@ -38,7 +39,7 @@ from neurodeploy.errors import (
 INTERRUPTED = 130
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 TRACEBACK = "NEURODEPLOY_TRACEBACK"
-COMMANDS = (compile_, run, evaluate, compare, simulate, export, inspect, targets, lava, doctor)
+COMMANDS = (compile_, run, evaluate, compare, simulate, map_, export, inspect, targets, lava, doctor)
 
 
 class InOrder(click.Group):

@@ -19,7 +19,7 @@ from neurodeploy.mapping.bill_arrays import reads_of
 from neurodeploy.mapping.bill_costs import Case, energy, pipeline
 from neurodeploy.mapping.bill_figures import Figure, counted
 from neurodeploy.mapping.bill_loads import Loads, loads
-from neurodeploy.mapping.bill_neurons import lacking
+from neurodeploy.mapping.bill_neurons import narrow_membranes
 from neurodeploy.mapping.bill_uses import Layer, Resource, layers_of, resources_of
 from neurodeploy.mapping.place_room import room_of
 from neurodeploy.targets.target import Target
@@ -134,7 +134,7 @@ def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | No
         network = stages.lower()
         bill = replace(bill, network=network, sections={"size": size_of(network)})
         bill = replace(bill, layers=layers_of(network, None, target))
-        bill = replace(bill, findings=tuple(lacking(network, target, asked.bounds)))
+        bill = replace(bill, findings=tuple(narrow_membranes(target, asked.bounds)))
         say("tile")
         tiling = stages.tile(network)
         bill = replace(bill, layers=layers_of(network, tiling, target), resources=resources_of(tiling, None, target))

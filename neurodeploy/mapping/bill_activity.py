@@ -7,7 +7,7 @@ message arrives); without images every neuron is taken to send in every step. Th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -16,9 +16,11 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
+from neurodeploy.ir.graph import Graph
 
 Rates = NDArray[np.float64]
 MEASURED, BOUND = "measured", "bound"
+VIEWS = frozenset({"reshape", "permute", "slice", "readout"})
 
 
 @dataclass
@@ -28,6 +30,11 @@ class NeuronMeter:
     wanted: frozenset[str]
     _counts: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     _steps: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph) -> NeuronMeter:
+        """A meter of all values that may become populations; views are none."""
+        return cls(frozenset(node.name for node in graph.nodes if node.op not in VIEWS))
 
     def add(self, name: str, values: NDArray[np.int64]) -> None:
         """Count one value [n, *shape] of one step, if it is wanted."""
@@ -39,6 +46,16 @@ class NeuronMeter:
     def rates(self) -> dict[str, Rates]:
         """Value -> share of the steps in which each neuron was not zero, float64 of the value's shape."""
         return {name: counts / self._steps[name] for name, counts in self._counts.items()}
+
+
+def each(*watches: Callable[[str, NDArray[np.int64]], None]) -> Callable[[str, NDArray[np.int64]], None]:
+    """One watch of a run that calls several."""
+
+    def watch(name: str, values: NDArray[np.int64]) -> None:
+        for one in watches:
+            one(name, values)
+
+    return watch
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""neurodeploy map: whether a network fits a chip, on how many cores, and what it costs there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurodeploy.cli import options
+from neurodeploy.cli.output import Output
+
+SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
+
+
+@options.command("map", "Onto a chip: does it fit, on how many cores, at what price.")
+@options.artefact
+@click.option("--target", metavar="TARGET", help="A chip by name, or a TOML file; else the one it was compiled for.")
+@click.option(
+    "--attention",
+    metavar="ORDER",
+    default="auto",
+    show_default=True,
+    help="Lowering of SSA's products: auto (the cheapest that fits), kv, qk.",
+)
+@click.option(
+    "--neurons",
+    type=click.Choice(("stock", "custom")),
+    default="stock",
+    show_default=True,
+    help="Lava's own neurons, or neurodeploy's custom ones beside them.",
+)
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Measure spikes on these; without, every neuron in every step."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Samples for the rates.")
+@click.option("--layers", "every_layer", is_flag=True, help="Show all populations.")
+def map_(output: Output, artefact: Path, images: Path | None, limit: int, **rest: Any) -> None:
+    """Map ARTEFACT onto a chip: cores, chips, bottleneck, latency, energy. Exit code 4 where it does not fit."""
+    from neurodeploy import api
+    from neurodeploy.cli.inputs import load_data
+    from neurodeploy.errors import DoesNotFitError
+    from neurodeploy.report import mapping
+
+    deployed = api.load(artefact)
+    samples = None if images is None else load_data(images, limit).images
+    if samples is not None:
+        options.note_clipped(output, deployed, samples)
+    choice = {name: rest[name] for name in ("attention", "neurons")}
+    with output.stages() as stage:
+        bill = deployed.map(rest["target"], samples, **choice, progress=stage)
+    document = bill.as_json()
+    tables = mapping.mapping_tables(document, every_layer=rest["every_layer"])
+    if bill.findings:
+        output.fail(document, DoesNotFitError(bill.findings), *tables)
+    output.result(document, *tables)

@@ -1,0 +1,157 @@
+"""The bill of a mapping as tables; they show the numbers of the document that `--json` prints.
+
+The document is `Bill.as_json()`, schema "neurodeploy.map": see docs/mapping.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+
+from neurodeploy.report.text import cell, percent, table
+
+Document = Mapping[str, Any]
+ANSWERS = (  # section, figure: the first table
+    ("cores and chips", "cores"),
+    ("cores and chips", "chips"),
+    ("size", "neurons"),
+    ("size", "synapses"),
+    ("pipeline", "latency of the first sample"),
+    ("pipeline", "throughput"),
+    ("pipeline", "latency of the first sample in time"),
+    ("pipeline", "throughput in time"),
+    ("energy", "energy a sample"),
+    ("energy", "energy a sample, known parts"),
+)
+FEW = 12  # layers shown unless all are asked for
+
+
+def mapping_tables(document: Document, *, every_layer: bool = False) -> list[Group]:
+    """All tables of a bill. every_layer: not only the largest."""
+    tables = [summary_table(document)]
+    if document["resources"]:
+        tables.append(resources_table(document))
+    if document["attention"].get("alternatives"):
+        tables.append(attention_table(document))
+    tables += [figures_table(title, figures) for title, figures in document["sections"].items()]
+    if document["layers"]:
+        tables.append(layers_table(document, every_layer))
+    return tables
+
+
+def summary_table(document: Document) -> Group:
+    """Whether it fits, and the figures that answer what was asked."""
+    held = {(title, f["name"]): f for title, figures in document["sections"].items() for f in figures}
+    rows: list[tuple[str, object, object]] = [("fits", document["fits"], _why(document))]
+    rows += [
+        (name, value(held[title, name]), _known(held[title, name])) for title, name in ANSWERS if (title, name) in held
+    ]
+    rows.append(("bottleneck", *_bottleneck(document)))
+    rows.append(("attention", document["attention"].get("chosen"), document["attention"].get("why", "")))
+    title = f"{document['name']} on {document['title']}, {document['neurons']} neurons"
+    return table(title, ("", "#", "known how"), rows, "\n".join(document["notes"]))
+
+
+def _why(document: Document) -> str:
+    findings = len(document["findings"])
+    return f"{findings} reasons below" if findings else ""
+
+
+def _bottleneck(document: Document) -> tuple[str | None, str]:
+    found = next((r for r in document["resources"] if r["name"] == document["bottleneck"]), None)
+    if found is None:
+        return None, ""
+    return (
+        f"{found['name']}, {percent(100 * found['share'], 1)}",
+        f"most of it in {found['layer']}: {found['status']} limit",
+    )
+
+
+def resources_table(document: Document) -> Group:
+    """Used and limit of each resource."""
+    rows = [
+        (
+            found["name"],
+            found["used"],
+            found["limit"],
+            _share(found["share"]),
+            found["fullest"],
+            _share(found["fullest_share"]),
+            found["layer"],
+            f"{100 * found['part']:.0f} %",
+            found["status"],
+        )
+        for found in document["resources"]
+    ]
+    columns = ("resource", "used #", "limit a core #", "of all used cores #", "fullest core #", "of its limit #")
+    return table("Used and limit", (*columns, "most of it in", "part #", "limit known"), rows)
+
+
+def _share(share: float | None) -> str | None:
+    return None if share is None else percent(100 * share, 1)
+
+
+def figures_table(title: str, figures: Sequence[Document]) -> Group:
+    """Figures with unit and status; what is switched off names the constants that are absent."""
+    columns = ("figure", "value #", "known how", "source")
+    rows = [(f["name"], value(f), _known(f), f["source"]) for f in figures]
+    return table(title[:1].upper() + title[1:], columns, rows)
+
+
+def value(figure: Document) -> str:
+    """A figure's number with its unit; a bound says so."""
+    if figure["value"] is None:
+        return "off"
+    most = "at most " if figure["basis"] == "bound" and "throughput" not in figure["name"] else ""
+    least = "at least " if figure["basis"] == "bound" and "throughput" in figure["name"] else ""
+    return f"{most}{least}{cell(_short(figure['value']))} {figure['unit']}"
+
+
+def _short(number: float) -> float | int:
+    """Whole where it is large enough that fractions say nothing."""
+    return int(number) if abs(number) >= 10_000 else number
+
+
+def _known(figure: Document) -> str:
+    """How well a figure is known, or why it is off."""
+    if figure["absent"]:
+        return f"absent: {', '.join(figure['absent'])}"
+    return figure["status"] if figure["basis"] == "structure" else f"{figure['status']}, rates {figure['basis']}"
+
+
+def attention_table(document: Document) -> Group:
+    """Every lowering of the attention, the pools and the residuals, with its price."""
+    found = document["attention"]
+    columns: list[str] = list(dict.fromkeys(key for row in found["alternatives"] for key in row))
+    heads = [f"{key} #" if _numeric(found["alternatives"], key) else key for key in columns]
+    rows = [[row.get(key) for key in columns] for row in found["alternatives"]]
+    return table("What attention costs, and its alternatives", heads, rows, found.get("why", ""))
+
+
+def _numeric(rows: Sequence[Document], key: str) -> bool:
+    return any(isinstance(row.get(key), int | float) and not isinstance(row.get(key), bool) for row in rows)
+
+
+def layers_table(document: Document, every: bool = False) -> Group:
+    """Populations: all in order of depth, or those that fill most cores."""
+    found = list(document["layers"])
+    shown = found if every else sorted(found, key=lambda layer: -(layer["cores"] or layer["neurons"]))[:FEW]
+    rows = [
+        (
+            layer["name"],
+            f"{layer['kind']} (custom)" if layer["custom"] else layer["kind"],
+            layer["depth"],
+            layer["neurons"],
+            layer["synapses"],
+            layer["tiles"],
+            layer["parts"],
+            layer["cores"],
+            layer["binds"],
+        )
+        for layer in shown
+    ]
+    columns = ("layer", "kind", "depth #", "neurons #", "synapses #", "tiles #", "parts #", "cores #", "binds")
+    more = "" if len(shown) == len(found) else f"the largest {len(shown)} of {len(found)}; --layers shows all"
+    return table("Layers", columns, rows, more)
