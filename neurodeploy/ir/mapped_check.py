@@ -14,13 +14,14 @@ from graphlib import CycleError, TopologicalSorter
 import numpy as np
 
 from neurodeploy.errors import Finding, VerifyError
+from neurodeploy.ir.custom_check import arrival_claims, broadcasts, custom_claims, idle, phase_claims, wanted_ports
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, Views, apply_views
 from neurodeploy.ir.reach import plane, reaches
 from neurodeploy.ir.types import BYTE, SIGNED_BYTE, Interval, signed, unsigned
 from neurodeploy.numerics import PROFILES, Int64, Profile
 
 NAMES, WIRING, TIMING, SYNAPSES, SHAPES, WIDTHS, REACH = (f"ND-M10{i}" for i in range(1, 8))
-PORTS: dict[str, set[str]] = {"source": set(), "product": {"a_in1", "a_in2"}}
+CUSTOM, PHASES = "ND-M108", "ND-M109"
 PORT_VIEWS = {"reshape", "permute"}  # shared weights take all axons, and Lava has no port for a part of them
 NEXT = "this is a bug of the mapping: report it with the model"
 
@@ -40,7 +41,7 @@ def check_mapped(graph: MappedGraph) -> MappedGraph:
     """The graph, if it breaks no rule. Raises VerifyError with every broken one; the reach only where all else holds.
 
     ND-M101 names, ND-M102 wiring, ND-M103 timing, ND-M104 synapses, ND-M105 shapes, ND-M106 widths, ND-M107 a declared
-    interval narrower than what a population can send.
+    interval narrower than what a population can send, ND-M108 custom neurons, ND-M109 phases of streamed tokens.
     """
     broken = [rule for rule in rules(graph) if not rule.holds]
     if broken:
@@ -55,6 +56,10 @@ def rules(graph: MappedGraph) -> Iterator[Rule]:
     found = [*_name_rules(graph, len(known)), *_wiring_rules(graph, known)]
     found += [rule for p in graph.populations for rule in _population_rules(p, profile)]
     found += [rule for c in known for rule in _crossbar_rules(c, graph, profile)]
+    found += [Rule(CUSTOM, *claim) for claim in custom_claims(graph)]
+    found += [Rule(PHASES, *claim) for claim in phase_claims(graph)]
+    if all(rule.holds for rule in found):
+        found += [Rule(PHASES, *claim) for claim in arrival_claims(graph)]
     yield from found
     if all(rule.holds for rule in found):
         yield from _reach_rules(graph, profile)
@@ -92,19 +97,16 @@ def _wiring_rules(graph: MappedGraph, known: list[Crossbar]) -> Iterator[Rule]:
         cycle = tuple(error.args[1])
     yield Rule(WIRING, "", "no cycle", not cycle, " <- ".join(cycle))
     for p in graph.populations:
-        wanted = PORTS.get(p.kind, {"a_in"})
+        wanted = wanted_ports(p, ports[p.name])
         yield Rule(WIRING, p.name, f"inputs at {sorted(wanted)}", ports[p.name] == wanted, sorted(ports[p.name]))
 
 
 def _population_rules(p: Population, profile: Profile) -> Iterator[Rule]:
     if p.kind == "source":
         yield Rule(TIMING, p.name, "a source at depth 0", p.depth == 0, p.depth)
-    idle = p.dv == profile.decay_unit - 1 and not p.bias_mant.any()
     if p.kind == "lif":
-        yield Rule(TIMING, p.name, "a reset, or no memory", p.resets or idle, f"dv {p.dv} and no reset")
-    fits = len(p.bias_mant.shape) <= len(p.shape) and all(
-        n in (1, m) for n, m in zip(p.bias_mant.shape[::-1], p.shape[::-1], strict=False)
-    )
+        yield Rule(TIMING, p.name, "a reset, or no memory", p.resets or idle(p), f"dv {p.dv} and no reset")
+    fits = broadcasts(p.bias_mant.shape, p.shape)
     yield Rule(SHAPES, p.name, f"a bias that broadcasts to {p.shape}", fits, p.bias_mant.shape)
     yield _width(p.name, "vth", _one(p.vth), unsigned(profile.threshold_bits))
     yield _width(p.name, "dv", _one(p.dv), unsigned(profile.decay_bits))
@@ -115,7 +117,7 @@ def _population_rules(p: Population, profile: Profile) -> Iterator[Rule]:
 
 def _crossbar_rules(c: Crossbar, graph: MappedGraph, profile: Profile) -> Iterator[Rule]:
     source, target = graph.by_name[c.source], graph.by_name[c.target]
-    depth = source.depth + 1 + c.delay
+    depth = source.depth + 1 + c.delay - c.shift
     yield Rule(TIMING, c.name, f"a target at depth {depth}", target.depth == depth, target.depth)
     longest = profile.delay_max if isinstance(c.weights, SparseWeights) else 0
     yield Rule(TIMING, c.name, f"a delay in 0..{longest}", 0 <= c.delay <= longest, c.delay)
@@ -157,7 +159,7 @@ def _conv_rules(name: str, w: ConvWeights, source: Population, target: Populatio
 def _reach_rules(graph: MappedGraph, profile: Profile) -> Iterator[Rule]:
     for name, reach in reaches(graph).items():
         p = graph.by_name[name]
-        limit = profile.activation_max if p.kind == "lif" else profile.payload_max
+        limit = profile.activation_max if p.kind in ("lif", "hold") else profile.payload_max
         yield _width(name, "summed inputs", reach.received, _symmetric(limit))
         yield Rule(REACH, name, f"an interval that holds {reach.sent}", reach.sent.within(p.interval), p.interval)
 

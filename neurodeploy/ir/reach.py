@@ -92,12 +92,16 @@ class _Walk:
         return Reach(_hull(received or [sent]), _hull([sent]))
 
     def _sent(self, p: Population, received: list[Int64]) -> Int64:
-        if p.kind in ("source", "lif"):
+        if p.kind in ("source", "lif", "hold"):
             interval = self.graph.encoding.interval if p.kind == "source" else BINARY
             return np.repeat(np.array([[interval.lo], [interval.hi]]), p.size, axis=1)
         if p.kind == "product":
             corners = np.stack([a * b for a in received[0] for b in received[1]])
             return np.stack([corners.min(axis=0), corners.max(axis=0)])
+        if p.kind == "max":
+            return np.asarray(np.max(received, axis=0))
+        if p.kind == "memory":  # one key and one value a time step
+            return np.repeat(np.array([[0], [self.graph.period]]), p.size, axis=1)
         return np.maximum(received[0], 0) if p.kind == "relu" else received[0]
 
     def _form(self, p: Population, crossbars: Iterable[Crossbar]) -> Form:

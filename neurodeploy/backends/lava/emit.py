@@ -76,6 +76,8 @@ def _write_whole(graph: MappedGraph, target: Path, overwrite: bool) -> None:
 def write(graph: MappedGraph, folder: Path) -> None:
     """Write network.json, network.npz, run.py, runtime/ and README.md into an existing folder.
 
+    Custom neurons bring their Lava processes along, in runtime/custom.
+
     Raises VerifyError where the graph breaks a rule.
     """
     check_mapped(graph)
@@ -87,9 +89,18 @@ def write(graph: MappedGraph, folder: Path) -> None:
     (folder / "network.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     (folder / "run.py").write_text(LAUNCHER, encoding="utf-8")
     (folder / "README.md").write_text(readme(graph), encoding="utf-8")
-    (folder / "runtime").mkdir()
-    for file_ in sorted(RUNTIME.glob("*.py")):
-        shutil.copyfile(file_, folder / "runtime" / file_.name)
+    _copy_runtime(folder / "runtime", custom=any(p.custom for p in graph.populations))
+
+
+def _copy_runtime(folder: Path, custom: bool) -> None:
+    """What runs the network; the custom processes go along only where it has custom neurons."""
+    folder.mkdir()
+    for file in sorted(RUNTIME.glob("*.py")):
+        shutil.copyfile(file, folder / file.name)
+    if custom:
+        (folder / "custom").mkdir()
+        for file in sorted((RUNTIME / "custom").glob("*.py")):
+            shutil.copyfile(file, folder / "custom" / file.name)
 
 
 def _plain(graph: MappedGraph, arrays: Arrays) -> dict[str, Any]:
@@ -101,6 +112,8 @@ def _plain(graph: MappedGraph, arrays: Arrays) -> dict[str, Any]:
         "name": graph.name,
         "profile": graph.profile,
         "steps": graph.steps,
+        "period": graph.period,
+        "neurons": graph.neurons,
         "depth": graph.depth,
         "encoding": {"step": encoding.step, "lo": span.lo, "hi": span.hi, "events": encoding.events},
         "output": {"population": graph.output, "scale": graph.output_scale},
@@ -118,9 +131,11 @@ def _probes(graph: MappedGraph) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _population(p: Population, key: str, arrays: Arrays) -> dict[str, Any]:
-    biased = bool(np.any(p.bias_mant))
+    biased, phased = bool(np.any(p.bias_mant)), bool(np.any(p.phase))
     if biased:
         arrays[f"{key}.bias_mant"] = np.asarray(p.bias_mant, np.int16)
+    if phased:
+        arrays[f"{key}.phase"] = np.asarray(p.phase, np.int32)
     return {
         "name": p.name,
         "kind": p.kind,
@@ -132,6 +147,7 @@ def _population(p: Population, key: str, arrays: Arrays) -> dict[str, Any]:
         "bias_mant": f"{key}.bias_mant" if biased else "",
         "bias_exp": p.bias_exp,
         "resets": p.resets,
+        "phase": f"{key}.phase" if phased else "",
         "value": p.value,
     }
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from neurodeploy.ir.mapped import MappedGraph
 
-TEMPLATE = """# {name}: a spiking network of stock Lava processes
+TEMPLATE = """# {name}: a spiking network of {kind} Lava processes
 
 Runs with Python 3.10 and lava-nc 0.10.0; neurodeploy is not needed.
 
@@ -18,9 +18,9 @@ Runs with Python 3.10 and lava-nc 0.10.0; neurodeploy is not needed.
 `images.npy`: {what} [N, {shape}] as the trained model takes them, encoded here as
 clip(rint(x / {step}), {lo}, {hi}){also}.
 `out.npz`: `logits` int64 [N, classes] (times {scale} they approximate the trained model's), `spikes/<lif>` uint8 and
-`membrane/<lif>` int32, both [N, {steps}, ...], the membrane after the reset of neurons that fired.
+`membrane/<lif>` int32, both [N, {count}, ...], the membrane after the reset of neurons that fired.
 
-{steps} time steps a sample, samples back to back; a sample's last step reaches the output {depth} steps later.
+{custom}{steps} time steps a sample, samples back to back; a sample's last step reaches the output {depth} steps later.
 Populations: {populations}. Crossbars: {crossbars}. LIF layers that can be probed: {probes}.
 
 | file | what it holds |
@@ -42,16 +42,34 @@ def readme(graph: MappedGraph) -> str:
     kinds, events = Counter(p.kind for p in graph.populations), graph.encoding.events
     return TEMPLATE.format(
         name=graph.name,
+        kind="custom" if any(p.custom for p in graph.populations) else "stock",
+        custom=_custom(graph),
         shape=shape,
         what="event frames" if events else "floats",
         also="" if events else f"; or integers in that range; or [N, {graph.steps}, {shape}] with a time axis",
         step=graph.encoding.step,
         lo=graph.encoding.interval.lo,
         hi=graph.encoding.interval.hi,
-        steps=graph.steps,
+        steps=graph.steps * graph.period,
+        count=graph.steps,
         scale=graph.output_scale,
         depth=graph.depth,
         populations=", ".join(f"{count} {kind}" for kind, count in kinds.items()),
         crossbars=len(graph.crossbars),
         probes=sum(1 for p in graph.populations if p.kind == "lif" and p.value),
+    )
+
+
+def _custom(graph: MappedGraph) -> str:
+    """What neurons a chip would have to be programmed for, in a paragraph of its own; "" for a stock network."""
+    counts = Counter[str]()
+    for population in graph.populations:
+        if population.custom:
+            counts[population.kind] += population.size
+    if not counts:
+        return ""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    return (
+        f"It has custom neurons, which are no part of stock Lava: {kinds}. Their processes are in runtime/custom,\n"
+        "with what they assume of a programmable chip.\n\n"
     )

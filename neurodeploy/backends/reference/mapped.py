@@ -73,6 +73,9 @@ class _Chip:
     def __init__(self, mapped: MappedGraph, codes: Int64) -> None:
         self.mapped, self.codes = mapped, codes
         self.profile = PROFILES[mapped.profile]
+        self.ports = {
+            p.name: sorted({c.port for c in mapped.crossbars if c.target == p.name}) for p in mapped.populations
+        }
         self.longest = 1 + max((c.delay for c in mapped.crossbars), default=0)
         self.sent = {p.name: [np.zeros(p.size, np.int64)] * (self.longest + 1) for p in mapped.populations}
         self.membrane = {p.name: np.zeros(p.size, np.int64) for p in mapped.populations}
@@ -88,6 +91,8 @@ class _Chip:
             return self.codes[now] if now < len(self.codes) else np.zeros(population.size, np.int64)
         if population.kind == "product":
             return self._input(population, "a_in1") * self._input(population, "a_in2")
+        if population.kind == "max":
+            return np.asarray(np.max([self._input(population, port) for port in self.ports[population.name]], axis=0))
         total = self._input(population, "a_in")
         if population.kind == "lif":
             return self._lif(population, total, now)

@@ -1,4 +1,4 @@
-"""Stock Lava processes of a network; every rule here was measured with lava-nc 0.10.0."""
+"""The Lava processes of a network, stock ones unless it has custom neurons; measured with lava-nc 0.10.0."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from .network import Crossbar, Network, NetworkError, Population, Views
 from .unroll import synapse_bound, synapse_limit, synapses_a_pair, unroll
 
 DU_NO_CURRENT = 4095  # the synaptic current lasts for one step
+CUSTOM = ("max", "hold", "memory")
 GRADED = {"sum": GradedVec, "relu": GradedReluVec, "product": ProdNeuron}
 
 
@@ -30,7 +31,8 @@ GRADED = {"sum": GradedVec, "relu": GradedReluVec, "product": ProdNeuron}
 class LavaNetwork:
     """The processes of a network, connected.
 
-    sinks: population -> sink.RingBuffer; step t of sample s of a population at depth D is its index s * T + t + D.
+    sinks: population -> sink.RingBuffer; step t of sample s of a population at depth D is its index
+    (s * T + t) * period + D, and its phase later.
     busy: process -> the time indices, from 0, in which a sample is in it. A connection is busy from the first message
     of its source to the last one to its target; outside, what it carries is the filling or emptying of the pipeline.
     late: Sparse process -> makes the weights that it has to be given before its first step; until then it has none.
@@ -46,7 +48,8 @@ class LavaNetwork:
 
     def hold(self, process: Any, first: Population, last: Population) -> None:
         """Note when a process between two populations, or of one, is busy."""
-        self.busy[process] = range(first.depth, last.depth + self.samples * self.network.steps)
+        early = self.network.period if first.kind == "memory" else 0  # it counts one period ahead of what it sends
+        self.busy[process] = range(first.depth - early, last.depth + self.samples * self.network.span)
 
 
 def build(
@@ -61,10 +64,10 @@ def build(
     """
     recorded = sorted(recorded)
     last = max(network.populations[name].depth for name in recorded)
-    lava = LavaNetwork(network, len(frames), len(frames) * network.steps + last)
-    stream = _stream(frames, lava.total_steps)
+    lava = LavaNetwork(network, len(frames), len(frames) * network.span + last)
+    stream = _stream(frames, network.period, lava.total_steps)
     for population in network.populations.values():
-        process = _neurons(population, network.steps, stream)
+        process = _neurons(population, network, stream)
         lava.processes[population.name] = process
         lava.hold(process, population, population)
     unrolled = _choose_unrolled(network, conv)
@@ -77,17 +80,19 @@ def build(
     return lava
 
 
-def _stream(frames: NDArray[np.int32], total: int) -> NDArray[np.int32]:
-    """All frames, time last, and zeros while the last sample leaves the pipeline."""
+def _stream(frames: NDArray[np.int32], period: int, total: int) -> NDArray[np.int32]:
+    """All frames, time last, one a period; zeros between them and while the last sample leaves the pipeline."""
     flat = frames.reshape(-1, *frames.shape[2:])
     data = np.zeros((*flat.shape[1:], total), np.int32)
-    data[..., : flat.shape[0]] = np.moveaxis(flat, 0, -1)
+    data[..., : len(flat) * period : period] = np.moveaxis(flat, 0, -1)
     return data
 
 
-def _neurons(population: Population, steps: int, stream: NDArray[np.int32]) -> Any:
+def _neurons(population: Population, network: Network, stream: NDArray[np.int32]) -> Any:
     if population.kind == "source":
         return Source(data=stream)
+    if population.kind in CUSTOM:
+        return _custom(population, network)
     if population.kind in GRADED:
         # vth = 0 is explicit: the default of 1 drops payloads of -1 and 1.
         return GRADED[population.kind](shape=population.shape, vth=0, exp=0)
@@ -101,7 +106,28 @@ def _neurons(population: Population, steps: int, stream: NDArray[np.int32]) -> A
     }
     if not population.resets:
         return LIF(**fields)
-    return LIFReset(**fields, reset_interval=steps, reset_offset=(1 + population.depth) % steps)
+    return LIFReset(**fields, reset_interval=network.span, reset_offset=(1 + population.depth) % network.span)
+
+
+def _custom(population: Population, network: Network) -> Any:
+    """Neurons that stock Lava has not; a network without them does not bring their processes along."""
+    from .custom import hold, maximum, memory
+
+    if population.kind == "max":
+        ports = {crossbar.port for crossbar in network.crossbars if crossbar.target == population.name}
+        return maximum.Maximum(shape=population.shape, taps=len(ports))
+    if population.kind == "memory":
+        return memory.Memory(shape=population.shape, start=population.depth, period=network.period)
+    return hold.Hold(
+        shape=population.shape,
+        start=np.broadcast_to(population.depth + population.phase, population.shape).copy(),
+        period=network.period,
+        span=network.span,
+        vth=population.vth,
+        dv=population.dv,
+        bias_mant=np.broadcast_to(population.bias_mant, population.shape).astype(np.int32),
+        bias_exp=population.bias_exp,
+    )
 
 
 def _choose_unrolled(network: Network, conv: str) -> set[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "neurodeploy-lava"
-VERSION = 2
+VERSION = 3
 INDICES = ("rows", "cols")  # in the file each is the difference to the one before it
 Shape = tuple[int, ...]
 Views = tuple[tuple[str, Shape], ...]
@@ -26,7 +26,10 @@ class NetworkError(Exception):
 
 @dataclass(frozen=True)
 class Population:
-    """Neurons of one kind; see network.json in the README. bias_mant: int64, broadcasts to shape."""
+    """Neurons of one kind; see network.json in the README. bias_mant, phase: int64, broadcast to shape.
+
+    phase: the time step of a period in which a neuron is busy, -1 for each.
+    """
 
     name: str
     kind: str
@@ -38,6 +41,7 @@ class Population:
     bias_mant: NDArray[np.int64]
     bias_exp: int
     resets: bool
+    phase: NDArray[np.int64]
 
     @property
     def size(self) -> int:
@@ -77,13 +81,14 @@ class Probe:
 
 @dataclass(frozen=True)
 class Network:
-    """A mapped network; samples of `steps` time steps stream back to back.
+    """A mapped network; samples of `steps` steps, of `period` time steps each, stream back to back.
 
     events: a sample is event frames [T, *shape], one a step, and no image that stays for T steps.
     """
 
     name: str
     steps: int
+    period: int
     step: float
     lo: int
     hi: int
@@ -99,6 +104,11 @@ class Network:
     def source(self) -> Population:
         """The population that sends the pixels."""
         return next(p for p in self.populations.values() if p.kind == "source")
+
+    @property
+    def span(self) -> int:
+        """Time steps of a sample."""
+        return self.steps * self.period
 
     def frames(self, images: NDArray[Any]) -> NDArray[np.int32]:
         """Payloads of the source, int32 [N, T, *shape].
@@ -158,6 +168,7 @@ def _network(plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Netwo
     return Network(
         name=plain["name"],
         steps=plain["steps"],
+        period=plain["period"],
         step=plain["encoding"]["step"],
         lo=plain["encoding"]["lo"],
         hi=plain["encoding"]["hi"],
@@ -173,8 +184,10 @@ def _network(plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Netwo
 
 def _population(fields: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Population:
     bias = arrays[fields["bias_mant"]] if fields["bias_mant"] else np.zeros((), np.int64)
-    known = {key: value for key, value in fields.items() if key not in ("shape", "bias_mant", "value")}
-    return Population(**known, shape=tuple(fields["shape"]), bias_mant=bias.astype(np.int64))
+    phase = arrays[fields["phase"]] if fields["phase"] else np.zeros((), np.int64)
+    known = {key: value for key, value in fields.items() if key not in ("shape", "bias_mant", "phase", "value")}
+    bias, phase = bias.astype(np.int64), phase.astype(np.int64)
+    return Population(**known, shape=tuple(fields["shape"]), bias_mant=bias, phase=phase)
 
 
 def _crossbar(fields: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Crossbar:

@@ -33,8 +33,8 @@ def _match(name: str, pattern: str) -> bool:
 class Recorder:
     """Sorts what populations send at a time step into samples and their steps.
 
-    Step t of sample s of a population at depth D happens at index s * T + t + D; what comes before is the filling of
-    the pipeline, what comes after its emptying.
+    Step t of sample s of a neuron at depth D happens at index (s * T + t) * period + D + phase; what comes before is
+    the filling of the pipeline, what comes after its emptying.  The output is summed over all time steps of a sample.
     """
 
     def __init__(self, network: Network, samples: int, probes: Sequence[str]) -> None:
@@ -47,22 +47,24 @@ class Recorder:
         self._sum = np.zeros((samples, *shapes[network.output][1:]), np.int64)
         self._spikes = {name: np.zeros(shapes[name], np.uint8) for name in self.lifs}
         self._membrane = {name: np.zeros(shapes[name], np.int32) for name in self.lifs}
-        self._count = count
+        self._span = samples * network.span
 
     def due(self, index: int) -> tuple[str, ...]:
         """The recorded populations that are in a sample at a time index from 0."""
         depths = {name: self.network.populations[name].depth for name in self.populations}
-        return tuple(name for name, depth in depths.items() if 0 <= index - depth < self._count)
+        return tuple(name for name, depth in depths.items() if 0 <= index - depth < self._span)
 
     def record(self, index: int, sent: Arrays, membrane: Arrays) -> None:
         """Take what each population sent, and each LIF's membrane, at a time index from 0."""
         for name in self.due(index):
-            at = index - self.network.populations[name].depth
+            population = self.network.populations[name]
+            at, phase = divmod(index - population.depth, self.network.period)
             if name == self.network.output:
                 self._sum[at // self.network.steps] += sent[name].astype(np.int64)
             if name in self.lifs:
-                self._spikes[name][at] = sent[name]
-                self._membrane[name][at] = membrane[name]
+                busy = np.broadcast_to(population.phase == phase, population.shape)
+                self._spikes[name][at][busy] = sent[name][busy]
+                self._membrane[name][at][busy] = membrane[name][busy]
 
     @property
     def logits(self) -> NDArray[np.int64]:
