@@ -318,8 +318,8 @@ class Placement:
     """Which tiles share a core, and where each core lies: (chip, x, y) of its router.
 
     slots: number of each core within its chip; routers have several, row by row.  classes: (what a core uses, cores
-    that use it); all cores.  chips: that hold a core.  note: says why where there are too many tiles for `cores`, `at`
-    and `slots`, which are empty then; all else is exact.
+    that use it); all cores.  chips: that hold a core; 0 where nobody published how many cores a chip has.  note: why
+    `cores`, `at` and `slots` are empty, where the tiles are too many or the chip is unknown; all else is exact then.
     """
 
     tiling: Tiling
