@@ -26,16 +26,15 @@ def place(tiling: Tiling, target: Target, rates: Rates | None = None) -> Placeme
     """The tiles of a network in cores of one chip or of several; always the same for the same input.
 
     rates: population -> spikes a neuron and step, a number or an array of its shape; without, one spike a step.
-    Raises DoesNotFitError with everything that does not fit: ND-M301 no chip, or one of an unknown number of cores;
-    ND-M302 a tile beyond a core's limit; ND-M303 payloads that the chip's spikes do not carry; ND-M304 more chips than
-    there are; ND-M305 a core whose spikes go to too many cores; ND-M306 cores that differ, and none has room.
+    Raises DoesNotFitError with everything that does not fit: ND-M301 no chip; ND-M302 a tile beyond a core's limit;
+    ND-M303 payloads that the chip's spikes do not carry; ND-M304 more chips than there are; ND-M305 a core whose spikes
+    go to too many cores; ND-M306 cores that differ, and none has room.
     """
     room = room_of(target)
     if room is None:
-        have = "no chip" if target.kind == "cpu" else "no number of cores is published"
-        raise DoesNotFitError(_finding("ND-M301", target.name, "a chip whose number of cores is known", have, ""))
+        raise DoesNotFitError(_finding("ND-M301", "", "a chip with cores or arrays", target.title, ""))
     findings = [*_too_large(tiling, room), *_payloads(tiling, target)]
-    if findings or tiling.tiles > MOST_TILES:
+    if findings or tiling.tiles > MOST_TILES or not room.known:
         return _counted(tiling, room, findings)
     return _placed(tiling, room, rates)
 
@@ -43,14 +42,20 @@ def place(tiling: Tiling, target: Target, rates: Rates | None = None) -> Placeme
 def _counted(tiling: Tiling, room: Room, findings: list[Finding]) -> Placement:
     """Cores and chips by classes of tiles. Raises DoesNotFitError with these findings and that of the chips."""
     classes = pack_classes([c for cut in tiling.cuts.values() for c in cut.classes], room)
-    uses, counts = uses_of(use for use, _ in classes), np.array([count for _, count in classes], np.int64)
-    shares = -(-(uses * counts[:, None]).sum(axis=0) // room.totals)
-    chips = max(-(-int(counts.sum()) // room.cores), int(shares.max(initial=1)))
-    findings += _too_many(chips, int(counts.sum()), room)
+    chips = _chips(classes, room) if room.known else 0
+    findings += _too_many(chips, sum(count for _, count in classes), room)
     if findings:
         raise DoesNotFitError(findings)
-    note = f"{tiling.tiles} tiles, more than {MOST_TILES}: cores and chips are counted by classes of equal tiles"
-    return Placement(tiling, (), (), (), classes, chips, note)
+    unknown = "nobody published how many cores the chip has: cores are counted and have no place"
+    many = f"{tiling.tiles} tiles, more than {MOST_TILES}: cores and chips are counted by classes of equal tiles"
+    return Placement(tiling, (), (), (), classes, chips, many if room.known else unknown)
+
+
+def _chips(classes: tuple[tuple[Use, int], ...], room: Room) -> int:
+    """The chips that so many cores need, by cores and by the totals of a chip."""
+    uses, counts = uses_of(use for use, _ in classes), np.array([count for _, count in classes], np.int64)
+    shares = -(-(uses * counts[:, None]).sum(axis=0) // room.totals)
+    return max(-(-int(counts.sum()) // room.cores), int(shares.max(initial=1)))
 
 
 def _placed(tiling: Tiling, room: Room, rates: Rates | None) -> Placement:

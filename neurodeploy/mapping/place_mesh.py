@@ -16,7 +16,7 @@ from neurodeploy.mapping.place_room import UNLIMITED, Room
 from neurodeploy.mapping.place_traffic import Spikes, Traffic, cut_sizes
 
 Int64 = NDArray[np.int64]
-REGION = 160  # slots that swaps are looked for among at a time
+REGION = 160  # slots that swaps are looked for among at a time; four routers where they have many
 WORK = 1_200_000_000  # numbers touched in search of swaps, in all: about five seconds
 STARTS = 24  # random ones beside the curve, where one region holds all
 WORTH = 0.998  # a sweep over the mesh that leaves more of the traffic than this is the last
@@ -123,9 +123,9 @@ class Mesh:
         self.held[slot] = np.arange(len(slot))
 
     def _regions(self, right: int, down: int) -> Iterator[Int64]:
-        """The mesh in blocks of at most REGION slots, moved by half a block to the right and down."""
+        """The mesh in blocks of about REGION slots, moved by half a block to the right and down."""
         routers, each = np.array(self.room.routers), self.room.cores_a_router
-        side = max(1, isqrt(REGION // each))
+        side = max(2, isqrt(REGION // each))
         block = routers if routers.prod() * each <= REGION else np.minimum(routers, side)
         chip = np.arange(len(self.places)) // self.room.cores
         x, y = ((self.room.routers_of(self.chips)[0] + np.array([right, down]) * (block // 2)) // block).T

@@ -24,14 +24,16 @@ class Room:
     """Limits of the cores of one chip, and where they lie.
 
     limits: int64 [cores, resources], in the order of RESOURCES.  routers: (x, y).  chips: of the largest system, None
-    where no number is known.  shares: whether tiles of several populations may lie in one core.  totals: int64
-    [resources], of one chip.  destinations: cores that the spikes of one core can go to.
+    where no number is known.  known: whether the number of cores is; else there is one.  shares: whether tiles of
+    several populations may lie in one core.  totals: int64 [resources], of one chip.  destinations: cores that the
+    spikes of one core can go to.
     """
 
     limits: Int64
     routers: tuple[int, int]
     cores_a_router: int
     chips: int | None
+    known: bool
     shares: bool
     totals: Int64
     destinations: int | None
@@ -79,13 +81,13 @@ class Room:
 
 
 def room_of(target: Target) -> Room | None:
-    """The room of a chip; None where it is no chip, or nobody published how many cores it has.
+    """The room of a chip; None where it is no chip.
 
     A mesh that is not published is taken to be near-square with one core a router.
     """
-    cores = target.limit("cores")
-    if target.kind == "cpu" or not cores:
+    if target.kind == "cpu":
         return None
+    cores = target.limit("cores") or 1
     each = target.cores_a_router or 1
     width = isqrt(max(-(-cores // each) - 1, 0)) + 1
     return Room(
@@ -93,6 +95,7 @@ def room_of(target: Target) -> Room | None:
         routers=target.mesh or (width, -(-cores // (each * width))),
         cores_a_router=each,
         chips=target.limit("chips"),
+        known=target.limit("cores") is not None,
         shares=not {"convolution", "adc"} & set(target.facts),
         totals=np.array([_of_chip(target, name) for name in RESOURCES], np.int64),
         destinations=target.limit("destinations"),

@@ -1,0 +1,246 @@
+"""What boxes of neurons need, counted anew for the check of a placement; independent of how tilings are counted.
+
+A pattern is a product of digits: each joint iteration of a digit moves the target, the source and the weight by so
+much. A small pattern is expanded, synapse by synapse. Of a large one, the digits that move the same axes of the target
+are expanded together, cut at the borders of the boxes, and combined box by box; equal sets are combined once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.ir.chip import Filters, Nest, Shape, Synapses
+
+Int64 = NDArray[np.int64]
+SMALL = 200_000  # synapses of a pattern that is expanded whole
+COUNTS = ("synapses", "axons", "weights", "rows", "columns")
+JOINT = 20_000_000  # iterations of digits that have to be expanded together, at most
+
+
+@dataclass(frozen=True)
+class Digit:
+    """Iterations, int64 [n]: moves of the flat index of target and source; row and column of the weight's matrix."""
+
+    target: Int64
+    source: Int64
+    row: Int64
+    column: Int64
+
+    def times(self, other: Digit) -> Digit:
+        """Every iteration of both."""
+        rows, columns = (int(part.max(initial=0)) + 1 for part in (other.row, other.column))
+        scaled = (self.target, self.source, self.row * rows, self.column * columns)
+        added = (other.target, other.source, other.row, other.column)
+        return Digit(*((a[:, None] + b).reshape(-1) for a, b in zip(scaled, added, strict=True)))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of each box (C order), int64 [boxes]: synapses, different axons, different weights, and of the weights' matrix
+    (what one output sees, by outputs) the different rows and columns.
+
+    reached: int64 [boxes of the source], pairs of a neuron of the box and a box of the target that it has synapses to.
+    """
+
+    synapses: Int64
+    axons: Int64
+    weights: Int64
+    rows: Int64
+    columns: Int64
+    reached: Int64
+
+
+def recount(synapses: Synapses, step: Shape, source_step: Shape, brute: bool | None = None) -> Counted | None:
+    """The counts of a crossbar for boxes of `step` target neurons and boxes of `source_step` source neurons.
+
+    brute: whether the pattern is expanded; by default where it is small.  None: too irregular to be counted.
+    """
+    first, digits = digits_of(synapses.pattern)
+    small = prod(len(d.target) for d in digits) <= SMALL if brute is None else brute
+    boxes = _Boxes(synapses.target_shape, step), _Boxes(synapses.source_shape, source_step)
+    return _expanded(first, digits, *boxes) if small else _combined(first, digits, *boxes)
+
+
+def digits_of(pattern: Nest | Filters) -> tuple[tuple[int, int], list[Digit]]:
+    """Flat index of the first target and the first source, and the digits."""
+    return _of_filters(pattern) if isinstance(pattern, Filters) else _of_nest(pattern)
+
+
+def _of_nest(nest: Nest) -> tuple[tuple[int, int], list[Digit]]:
+    found = []
+    for axis, own in zip(nest.axes, nest.weight.shape or (1,) * len(nest.axes), strict=True):
+        i, varies = np.arange(axis.size), own > 1
+        found.append(
+            Digit(
+                i * axis.target, i * axis.source, i * (varies and axis.source != 0), i * (varies and axis.target != 0)
+            )
+        )
+    return (nest.target, nest.source), found
+
+
+def _of_filters(pattern: Filters) -> tuple[tuple[int, int], list[Digit]]:
+    out, width = pattern.weight.shape[:2]
+    of, to, channel, inner = pattern.source, pattern.target, np.arange(out), np.arange(width)
+    group = channel * pattern.groups // out
+    found = [
+        Digit(channel * to.channel, group * width * of.channel, group, channel),
+        Digit(inner * 0, inner * of.channel, inner, inner * 0),
+    ]
+    for axis, there, here in ((0, to.row, of.row), (1, to.column, of.column)):
+        size, tapped = pattern.size_in[axis], range(pattern.weight.shape[2 + axis])
+        shift, places = pattern.padding[axis], range(pattern.size_out[axis])
+        reads = [(o, o * pattern.stride[axis] + k - shift, k) for o in places for k in tapped]
+        place, read, tap = np.array([r for r in reads if 0 <= r[1] < size], np.int64).reshape(-1, 3).T
+        found.append(Digit(place * there, read * here, tap, tap * 0))
+    return (to.offset, of.offset), found
+
+
+class _Boxes:
+    """The boxes that a shape is cut into."""
+
+    def __init__(self, shape: Shape, step: Shape) -> None:
+        self.shape, self.step = shape, step
+        self.counts = tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
+        self.size = prod(self.counts)
+
+    def along(self, flat: Int64) -> list[Int64]:
+        """Of neurons, the box along each axis; the first axis is not bounded."""
+        found, rest = [], flat
+        for n, s in zip(reversed(self.shape[1:]), reversed(self.step[1:]), strict=True):
+            found.append(rest % n // s)
+            rest = rest // n
+        return [rest // self.step[0], *reversed(found)]
+
+    def of(self, flat: Int64) -> Int64:
+        """The number of the box of each neuron."""
+        return np.asarray(np.ravel_multi_index(tuple(self.along(flat)), self.counts), np.int64)
+
+    def moved(self, moves: Int64) -> list[int]:
+        """Axes that moves of the flat index walk along, and that nothing carries over into."""
+        return [axis for axis, most in enumerate(self.far(moves)) if most]
+
+    def far(self, moves: Int64) -> list[int]:
+        """The farthest move along each axis."""
+        found, rest = [], moves
+        for n in reversed(self.shape[1:]):
+            found.append(int((rest % n).max(initial=0)))
+            rest = rest // n
+        return [int(rest.max(initial=0)), *reversed(found)]
+
+
+def _expanded(first: tuple[int, int], digits: Sequence[Digit], target: _Boxes, source: _Boxes) -> Counted:
+    """Every synapse, one by one."""
+    whole = _product(digits)
+    box = target.of(first[0] + whole.target)
+    pairs = np.unique(np.stack([box, first[1] + whole.source]), axis=1)
+    weights = np.unique(np.stack([box, whole.row, whole.column]), axis=1)
+    rows, columns = (np.unique(np.stack([box, part]), axis=1) for part in (whole.row, whole.column))
+    listed = (box[None], pairs, weights, rows, columns)
+    each = {name: np.bincount(part[0], minlength=target.size) for name, part in zip(COUNTS, listed, strict=True)}
+    return Counted(**each, reached=np.bincount(source.of(pairs[1]), minlength=source.size))
+
+
+def _product(digits: Sequence[Digit]) -> Digit:
+    whole = Digit(*(np.zeros(1, np.int64) for _ in range(4)))
+    for digit in digits:
+        whole = whole.times(digit)
+    return whole
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Iterations inside one box along some axes: their number, the axons' moves without repeats, and the numbers of
+    different weights, rows and columns."""
+
+    iterations: int
+    axons: Int64
+    weights: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Digits that move the same axes of the target; parts: box along each of the axes -> what is inside."""
+
+    axes: tuple[int, ...]
+    parts: dict[Shape, _Part]
+
+
+def _combined(first: tuple[int, int], digits: Sequence[Digit], target: _Boxes, source: _Boxes) -> Counted | None:
+    groups = _groups(first[0], digits, target)
+    if groups is None:
+        return None
+    found = Counted(
+        **{name: np.zeros(target.size, np.int64) for name in COUNTS}, reached=np.zeros(source.size, np.int64)
+    )
+    source_box = source.of(np.arange(prod(source.shape)))
+    sums: dict[tuple[bytes, ...], Int64] = {}
+    heard: dict[tuple[int, int], tuple[Int64, Int64]] = {}  # axons' first, and their moves' identity -> boxes, axons
+    for number, index in enumerate(np.ndindex(target.counts)):
+        parts = [group.parts.get(tuple(index[axis] for axis in group.axes)) for group in groups]
+        inside = [part for part in parts if part is not None]
+        if len(inside) < len(groups):
+            continue
+        least = sum(int(part.axons[0]) for part in inside)
+        moves = _sums([part.axons - part.axons[0] for part in inside], sums)
+        found.axons[number] = len(moves)
+        for name in ("weights", "rows", "columns"):
+            getattr(found, name)[number] = prod(getattr(part, name) for part in inside)
+        found.synapses[number] = prod(part.iterations for part in inside)
+        if (least, id(moves)) not in heard:
+            heard[least, id(moves)] = np.unique(source_box[moves + (first[1] + least)], return_counts=True)
+        at, axons = heard[least, id(moves)]
+        found.reached[at] += axons
+    return found
+
+
+def _sums(sets: Sequence[Int64], known: dict[tuple[bytes, ...], Int64]) -> Int64:
+    """Every different sum of one element of each set."""
+    key = tuple(s.tobytes() for s in sets)
+    if key not in known:
+        total = np.zeros(1, np.int64)
+        for one in sorted(sets, key=len):
+            total = np.unique(total[:, None] + one)
+        known[key] = total
+    return known[key]
+
+
+def _groups(first: int, digits: Sequence[Digit], target: _Boxes) -> list[_Group] | None:
+    """The digits by the axes of the target that they move; None where an index carries over into another axis."""
+    ends = [target.far(digit.target) for digit in digits]
+    begin = target.far(np.array([first]))
+    if any(sum(axis) >= n for axis, n in zip(zip(begin, *ends, strict=True), target.shape, strict=True)):
+        return None
+    owner = list(range(len(target.shape)))  # axis -> the first of the axes that are moved together
+    for digit in digits:
+        moved = [owner[axis] for axis in target.moved(digit.target)]
+        owner = [min(moved) if o in moved else o for o in owner]
+    members: dict[int, list[Digit]] = {o: [] for o in (*owner, -1)}
+    for digit in digits:
+        moved = target.moved(digit.target)
+        members[owner[moved[0]] if moved else -1].append(digit)
+    if any(prod(len(d.target) for d in own) > JOINT for own in members.values()):
+        return None
+    return [_cut(first, tuple(a for a, o in enumerate(owner) if o == one), own, target) for one, own in members.items()]
+
+
+def _cut(first: int, axes: tuple[int, ...], digits: Sequence[Digit], target: _Boxes) -> _Group:
+    whole = _product(digits)
+    along = [target.along(first + whole.target)[axis] for axis in axes]
+    place = np.stack(along, axis=1) if axes else np.zeros((len(whole.target), 0), np.int64)
+    key = np.zeros(len(place), np.int64)
+    for axis, at in zip(axes, along, strict=True):
+        key = key * target.counts[axis] + at
+    order = np.argsort(key, kind="stable")
+    parts = {}
+    for own in np.split(order, np.flatnonzero(np.diff(key[order])) + 1) if len(order) else []:
+        row, column = whole.row[own], whole.column[own]
+        different = [len(np.unique(p)) for p in (row * (int(whole.column.max()) + 1) + column, row, column)]
+        parts[tuple(map(int, place[own[0]]))] = _Part(len(own), np.unique(whole.source[own]), *different)
+    return _Group(axes, parts)
