@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from neurodeploy.version import __version__
 
 if TYPE_CHECKING:
-    from neurodeploy.api import CompiledModel, compare, compile, evaluate, load
+    from neurodeploy.api import CompiledModel, compare, compile, evaluate, evaluate_crossbar, load
 
-__all__ = ["CompiledModel", "__version__", "compare", "compile", "evaluate", "load"]
+__all__ = ["CompiledModel", "__version__", "compare", "compile", "evaluate", "evaluate_crossbar", "load"]
 
 
 def __getattr__(name: str) -> Any:

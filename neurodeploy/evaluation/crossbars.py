@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,10 +16,15 @@ class CrossbarLayer(Protocol):
     """What a layer took and what its converters did, see `neurodeploy.backends.reference.crossbar_reads.Layer`."""
 
     name: str
+    kind: str
+    rows: int
+    outputs: int
+    positions: int
+    planes: int
+    tiles: int
     reads: int
     serial: int
     conversions: int
-    tiles: int
     steps: int
     clipped: int
     saturated: int
@@ -42,6 +47,27 @@ class CrossbarRun(Protocol):
 
 
 @dataclass(frozen=True)
+class LayerFigures:
+    """A layer in one step: rows (fan-in), outputs a position, positions, planes (reads of a number), tiles, reads.
+
+    serial: reads of one tile, one after another.  clipped: share of its conversions.  saturated: sums held at their
+    proven interval, over the run.
+    """
+
+    kind: str
+    rows: int
+    outputs: int
+    positions: int
+    planes: int
+    tiles: int
+    reads: int
+    serial: int
+    conversions: int
+    clipped: float
+    saturated: int
+
+
+@dataclass(frozen=True)
 class CrossbarSetting:
     """One setting of a crossbar, and what it gave.
 
@@ -50,7 +76,7 @@ class CrossbarSetting:
     equal: every logit is theirs.  tiles: that hold all weights once.  reads, conversions: of all tiles and ADCs in a
     step.  serial: reads in a step where all tiles of a layer work at once and the layers one after another.
     clipped: share of all conversions.  saturated: sums held at their proven interval.
-    layers: name -> share of its conversions that clipped.  seconds: wall time.
+    layers: by name.  seconds: wall time.
     """
 
     adc_bits: int
@@ -66,7 +92,7 @@ class CrossbarSetting:
     conversions: int
     clipped: float
     saturated: int
-    layers: Mapping[str, float]
+    layers: Mapping[str, LayerFigures]
     seconds: float
 
 
@@ -105,6 +131,11 @@ def crossbar_setting(
         conversions=sum(layer.conversions for layer in run.layers),
         clipped=sum(layer.clipped for layer in run.layers) / max(1, converted),
         saturated=sum(layer.saturated for layer in run.layers),
-        layers={layer.name: layer.clipped_share for layer in run.layers},
+        layers={layer.name: _figures(layer) for layer in run.layers},
         seconds=run.seconds,
     )
+
+
+def _figures(layer: CrossbarLayer) -> LayerFigures:
+    held = {field.name: getattr(layer, field.name) for field in fields(LayerFigures)}
+    return LayerFigures(**held | {"clipped": layer.clipped_share})

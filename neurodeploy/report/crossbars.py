@@ -47,7 +47,7 @@ def clipped_table(document: Document) -> Group | None:
         return None
     columns = ("layer", *(f"{one['adc_bits']} bits, {_rows(one)} rows #" for one in clipping))
     names = clipping[0]["layers"]
-    rows = [(name, *(percent(100 * one["layers"][name], 4) for one in clipping)) for name in names]
+    rows = [(name, *(percent(100 * one["layers"][name]["clipped"], 4) for one in clipping)) for name in names]
     return table("Conversions that clipped", columns, rows)
 
 

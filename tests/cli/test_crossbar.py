@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ def test_a_document_of_settings(call: Command, files: Files) -> None:
     ]
     for one in settings:
         assert not one["safe"] or (one["equal"], one["agreement"], one["clipped"]) == (True, 100.0, 0.0)
-        assert set(one["layers"]) == set(settings[0]["layers"])
+        for key in ("tiles", "reads", "serial", "conversions"):
+            assert sum(layer[key] for layer in one["layers"].values()) == one[key]
     assert settings[2]["clipped"] > 0 and not settings[2]["equal"]
     assert settings[0]["reads"] > settings[1]["reads"] > settings[2]["reads"]
 
@@ -48,21 +50,41 @@ def test_tables_name_what_clipped(call: Command, files: Files) -> None:
     assert "1 (safe)" in found.out and "2 bits, 128 (all) rows" in found.out
 
 
+def edited(folder: Path, **values: str) -> Path:
+    """The target's file with other values, called `mine`."""
+    text = Path(load_target(TARGET).file).read_text().replace(f'"{TARGET}"', '"mine"')
+    for key, value in values.items():
+        text, count = re.subn(rf"(?m)^{key} = {{ value = .*?, unit", f"{key} = {{ value = {value}, unit", text)
+        assert count == 1
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+DIFFERENTIAL = {"offset": "false", "weight_columns": "[2, 2, 4, 4, 6, 6, 8, 8]"}
+
+
 def test_a_crossbar_of_ones_own_by_path(call: Command, files: Files, tmp_path: Path) -> None:
     """Smaller, with differential columns."""
-    text = Path(load_target(TARGET).file).read_text()
-    for key, old, new in (("rows", 128, 16), ("columns", 128, 64)):
-        text = text.replace(f"\n{key} = {{ value = {old},", f"\n{key} = {{ value = {new},")
-    text = text.replace("[1, 1, 2, 2, 3, 3, 4, 4]", "[2, 2, 4, 4, 6, 6, 8, 8]").replace(
-        "\noffset = { value = true", "\noffset = { value = false"
-    )
-    text = text.replace("rows_a_read = { value = 128", "rows_a_read = { value = 16")
-    path = tmp_path / "mine.toml"
-    path.write_text(text.replace(f'"{TARGET}"', '"mine"'))
+    path = edited(tmp_path, rows="16", columns="64", rows_a_read="16", **DIFFERENTIAL)
     on = call("evaluate", files.artefact, "--images", files.data, "--target", path, "--json").document["crossbar"]
     assert (on["target"], on["crossbar"]["coding"], on["crossbar"]["rows"]) == ("mine", "differential", 16)
     assert [one["active_rows"] for one in on["settings"]] == [10, 16]
     assert on["settings"][0]["equal"]
+
+
+def test_a_coding_that_is_not_computed_is_refused(call: Command, files: Files, tmp_path: Path) -> None:
+    words = ("--images", files.data, "--target", edited(tmp_path, offset="false"), "--json")
+    assert call("evaluate", files.artefact, *words).findings == ["ND-B064"]
+
+
+def test_a_number_that_nobody_published_is_asked_for(call: Command, files: Files, tmp_path: Path) -> None:
+    path = edited(tmp_path)
+    absent = 'bits = { unit = "bit", status = "absent", source = "none found" }'
+    path.write_text(re.sub(r"(?m)^bits = .*$", absent, path.read_text()))
+    words = ("--images", files.data, "--target", path, "--json")
+    assert call("evaluate", files.artefact, *words).findings == ["ND-B062"]
+    assert call("evaluate", files.artefact, *words, "--adc-bits", "5").code == 0
 
 
 def test_compare_takes_the_crossbar(call: Command, files: Files) -> None:

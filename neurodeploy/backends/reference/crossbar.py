@@ -6,17 +6,17 @@ they are cells. Products of activations (SSA) are none and stay digital, as do n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Literal
 
 import numpy as np
 
 from neurodeploy.backends.options import check_options
 from neurodeploy.backends.reference.backend import Watch, execute
 from neurodeploy.backends.reference.crossbar_cells import Crossbar, Inputs
+from neurodeploy.backends.reference.crossbar_design import Rows, designed
 from neurodeploy.backends.reference.crossbar_reads import Layer, conv, planned, reduce_sum
 from neurodeploy.backends.reference.ops import STATELESS, Evaluate
 from neurodeploy.backends.result import Probes, RunResult
@@ -30,7 +30,6 @@ from neurodeploy.targets import Target, load_target
 
 TARGET = "crossbar-128-adc5"
 SYNAPSES: dict[str, Evaluate] = {"conv": conv, "reduce_sum": reduce_sum}
-Rows = int | Literal["safe", "all"]
 
 
 @dataclass(frozen=True)
@@ -96,39 +95,6 @@ def _read(
     return np.clip(sums, span.lo, span.hi)
 
 
-def designed(
-    target: Target, adc_bits: int | None = None, active_rows: Rows = "safe", inputs: Inputs = "bits"
-) -> Crossbar:
-    """The crossbar of a target. Raises UsageError for a target that has none, or one that cannot be read so."""
-    findings = tuple(_unreadable(target, adc_bits))
-    if findings:
-        raise UsageError(findings)
-    rows, driven = _whole(target, "crossbar", "rows"), target.number("adc", "rows_a_read")
-    most = min(rows, int(driven or rows))
-    crossbar = Crossbar(
-        rows=rows,
-        columns=_whole(target, "crossbar", "columns"),
-        cell_bits=_whole(target, "crossbar", "cell_bits"),
-        adc_bits=_whole(target, "adc", "bits") if adc_bits is None else adc_bits,
-        active_rows=most,
-        coding="offset" if target.flag("crossbar", "offset") else "differential",
-        flips=target.flag("adc", "flips_columns"),
-        inputs=inputs,
-        input_bits=_whole(target, "adc", "input_bits"),
-    )
-    _require_cells(target, crossbar)
-    chosen = {"safe": min(most, crossbar.safe_rows), "all": most}.get(str(active_rows), active_rows)
-    if not isinstance(chosen, int) or not 1 <= chosen <= most:
-        need = f"1 to {most} rows of {target.name} in one read"
-        mend = (
-            "more adc_bits, or active_rows that may clip, e.g. all"
-            if active_rows == "safe"
-            else "choose fewer, or more"
-        )
-        raise UsageError(Finding("ND-B063", "active_rows", need, f"{active_rows} = {chosen}", mend, target.file))
-    return replace(crossbar, active_rows=chosen)
-
-
 def designs(
     target: Target, adc_bits: Sequence[int], active_rows: Sequence[int | str], inputs: str
 ) -> list[tuple[int | str, Crossbar]]:
@@ -136,9 +102,8 @@ def designs(
 
     Raises UsageError, all findings at once, for settings that cannot be.
     """
-    tried = [
-        (rows, *_tried(target, bits, rows, inputs)) for bits, rows in product(tuple(adc_bits) or (None,), active_rows)
-    ]
+    grid = product(tuple(adc_bits) or (None,), active_rows)
+    tried = [(rows, *_tried(target, bits, rows, inputs)) for bits, rows in grid]
     findings = dict.fromkeys(finding for _, _, refused in tried for finding in refused)
     if findings or not tried:
         raise UsageError(findings or Finding("ND-B065", "active_rows", "at least one setting", "none", "name one"))
@@ -154,36 +119,3 @@ def _tried(
         return designed(target, **check_options(run, asked, {})), ()
     except UsageError as error:
         return None, error.findings
-
-
-def _whole(target: Target, table: str, key: str) -> int:
-    return int(target.number(table, key) or 0)
-
-
-def _unreadable(target: Target, adc_bits: int | None) -> Iterator[Finding]:
-    """What a target lacks to be a crossbar that ADCs read."""
-    if target.kind != "crossbar" or "adc" not in target.facts:
-        need, have = "a crossbar with ADCs", f"{target.name}: {target.title}, of kind {target.kind}"
-        yield Finding("ND-B062", "target", need, have, "choose one of neurodeploy targets list", target.file)
-        return
-    keys = [
-        ("crossbar", "rows"),
-        ("crossbar", "columns"),
-        ("crossbar", "cell_bits"),
-        ("adc", "bits"),
-        ("adc", "input_bits"),
-    ]
-    for table, key in keys:
-        if target.number(table, key) is None and not (key == "bits" and adc_bits is not None):
-            yield Finding(
-                "ND-B062", f"{table}.{key}", "a number", "absent", "give the file a number of your own", target.file
-            )
-
-
-def _require_cells(target: Target, crossbar: Crossbar) -> None:
-    """Raise UsageError where the file spreads a weight in another way than the coding that is computed here."""
-    held, need = target.cells(crossbar.weight_bits), (1, crossbar.cells)
-    if held != need:
-        mend = "correct weight_rows, weight_columns or offset in the file"
-        wanted = f"{need[1]} columns in 1 row for a weight of {crossbar.weight_bits} bits, coding {crossbar.coding}"
-        raise UsageError(Finding("ND-B064", "crossbar.weight_columns", wanted, str(held), mend, target.file))

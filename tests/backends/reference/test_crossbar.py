@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from neurodeploy.backends.reference import crossbar as backend
 from neurodeploy.backends.reference import run
-from neurodeploy.backends.reference.crossbar import CrossbarResult, designed
+from neurodeploy.backends.reference.crossbar import CrossbarResult
 from neurodeploy.backends.reference.crossbar_cells import Crossbar
+from neurodeploy.backends.reference.crossbar_design import designed
 from neurodeploy.backends.reference.crossbar_reads import Layer, planned, product
 from neurodeploy.errors import UsageError
 from neurodeploy.ir import samples
