@@ -147,7 +147,7 @@ class CompiledModel:
         run = self.run(images, "reference", batch=1, progress=progress, watch=meter.add)
         return count_operations(self.graph, meter.activities(), len(run.logits), convention)
 
-    def map(  # noqa: PLR0913  (the public call: each argument by its name)
+    def map(
         self,
         target: FilePath | None = None,
         images: object = None,
@@ -164,21 +164,24 @@ class CompiledModel:
         Raises UsageError for bad images or an unknown target, InvalidFileError for a wrong target file.
         """
         from neurodeploy.mapping.bill import Asked, make_bill
-        from neurodeploy.mapping.bill_activity import NeuronMeter, each
         from neurodeploy.mapping.bill_papers import papers
         from neurodeploy.mapping.bill_stages import stages_of
 
         chip = load_target(target or self.graph.metadata.get("target") or "loihi2")
-        found, meter = self.operations(), NeuronMeter.of(self.graph)
-        if images is not None:
-            if progress:
-                progress("firing rates")
-            means = ActivityMeter(measured_values(self.graph))
-            run = self.run(images, "reference", batch=1, watch=each(means.add, meter.add))
-            found = count_operations(self.graph, means.activities(), len(run.logits))
-        order = {"asked": attention}
-        asked = Asked(self.graph.name, chip, neurons, order, self.bounds, meter.rates(), found.samples)
-        bill = make_bill(asked, stages_of(self.graph, chip, attention, neurons), progress)
+        means, samples = ActivityMeter(measured_values(self.graph)), [0]
+
+        def run(watch: Callable[[str, Any], None]) -> int:
+            def both(name: str, values: Any) -> None:
+                watch(name, values)
+                means.add(name, values)
+
+            samples[0] = len(self.run(images, "reference", batch=1, watch=both).logits)
+            return samples[0]
+
+        asked = Asked(self.graph.name, chip, neurons, {"asked": attention}, self.bounds)
+        measured = None if images is None else run
+        bill = make_bill(asked, stages_of(self.graph, chip, attention, neurons, measured), progress)
+        found = count_operations(self.graph, means.activities() or None, samples[0])
         return replace(bill, sections={**bill.sections, "papers' convention": papers(found)})
 
     def describe(self, mapped: bool = True) -> dict[str, Any]:

@@ -99,18 +99,22 @@ class Bill:
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a mapping; each may raise DoesNotFitError or UnsupportedModelError."""
+    """The stages of a mapping; each may raise DoesNotFitError or UnsupportedModelError.
+
+    measure: gives rates of populations and the number of samples behind them; None: no images were given.
+    """
 
     lower: Callable[[], ChipNetwork]
     tile: Callable[[ChipNetwork], Tiling]
     place: Callable[[Tiling, Mapping[str, Rates]], Placement]
+    measure: Callable[[ChipNetwork], tuple[Mapping[str, Rates], int]] | None = None
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a bill was asked for.
 
-    attention: see `Bill`.  bounds: of the proof.  measured: value -> rates, of `samples` samples.
+    attention: see `Bill`.  bounds: of the proof.
     """
 
     name: str
@@ -118,8 +122,6 @@ class Asked:
     neurons: str
     attention: Mapping[str, Any]
     bounds: Sequence[Bound] = ()
-    measured: Mapping[str, Rates] | None = None
-    samples: int = 0
 
 
 def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | None = None) -> Bill:
@@ -139,7 +141,7 @@ def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | No
         tiling = stages.tile(network)
         bill = replace(bill, layers=layers_of(network, tiling, target), resources=resources_of(tiling, None, target))
         say("firing rates")
-        active = activity(network, asked.measured, asked.samples)
+        active = activity(network, *(stages.measure(network) if stages.measure else ()))
         say("place")
         placement = stages.place(tiling, active.rates)
     except (DoesNotFitError, UnsupportedModelError) as error:

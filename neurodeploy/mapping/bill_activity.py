@@ -1,14 +1,13 @@
 """How often each neuron of a chip network sends, and how many synapses that reaches.
 
-A message is a spike or a payload that is not zero. Neurons that compute a value of the quantized graph are measured by
-the reference; relays and helpers follow from what reaches them (a memoryless neuron without bias sends at most when a
-message arrives); without images every neuron is taken to send in every step. The latter two are upper bounds.
+A message is a spike or a payload that is not zero. What was not measured is bounded: a memoryless neuron without bias
+sends at most when a message arrives, any other in every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -16,46 +15,9 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
-from neurodeploy.ir.graph import Graph
 
 Rates = NDArray[np.float64]
 MEASURED, BOUND = "measured", "bound"
-VIEWS = frozenset({"reshape", "permute", "slice", "readout"})
-
-
-@dataclass
-class NeuronMeter:
-    """Counts, for every neuron of some values, the steps in which it was not zero."""
-
-    wanted: frozenset[str]
-    _counts: dict[str, NDArray[np.int32]] = field(default_factory=dict)
-    _steps: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, graph: Graph) -> NeuronMeter:
-        """A meter of all values that may become populations; views are none."""
-        return cls(frozenset(node.name for node in graph.nodes if node.op not in VIEWS))
-
-    def add(self, name: str, values: NDArray[np.int64]) -> None:
-        """Count one value [n, *shape] of one step, if it is wanted."""
-        if name in self.wanted:
-            seen = np.count_nonzero(values, axis=0).astype(np.int32)
-            self._counts[name] = self._counts[name] + seen if name in self._counts else seen
-            self._steps[name] = self._steps.get(name, 0) + len(values)
-
-    def rates(self) -> dict[str, Rates]:
-        """Value -> share of the steps in which each neuron was not zero, float64 of the value's shape."""
-        return {name: counts / self._steps[name] for name, counts in self._counts.items()}
-
-
-def each(*watches: Callable[[str, NDArray[np.int64]], None]) -> Callable[[str, NDArray[np.int64]], None]:
-    """One watch of a run that calls several."""
-
-    def watch(name: str, values: NDArray[np.int64]) -> None:
-        for one in watches:
-            one(name, values)
-
-    return watch
 
 
 @dataclass(frozen=True)
@@ -83,30 +45,15 @@ class Activity:
 def activity(network: ChipNetwork, measured: Mapping[str, Rates] | None = None, samples: int = 0) -> Activity:
     """The activity of every population.
 
-    measured: value of the quantized graph -> rates of its neurons, of `samples` samples.
+    measured: population -> rates of its neurons, of `samples` samples (`bill_meter.Meter`).
     """
     rates: dict[str, Rates] = {}
     status: dict[str, str] = {}
     for neurons in sorted(network.neurons, key=lambda n: n.depth):
-        found = (measured or {}).get(neurons.value)
-        if found is not None and found.size == neurons.size:
-            rates[neurons.name], status[neurons.name] = found.reshape(neurons.shape), MEASURED
-        else:
-            rates[neurons.name] = _bounded(network, neurons, rates)
-            exact = measured is not None and _relays(network, neurons, status)
-            status[neurons.name] = MEASURED if exact else BOUND
+        found = (measured or {}).get(neurons.name)
+        rates[neurons.name] = _bounded(network, neurons, rates) if found is None else found
+        status[neurons.name] = BOUND if found is None else MEASURED
     return Activity(rates, status, samples if measured else 0)
-
-
-def _relays(network: ChipNetwork, neurons: Neurons, status: Mapping[str, str]) -> bool:
-    """Whether each neuron repeats one measured neuron, so that its rate is that neuron's."""
-    inputs = network.inputs(neurons.name)
-    return (
-        neurons.kind == "sum"
-        and len(inputs) == 1
-        and inputs[0].nonzero == neurons.size
-        and status.get(inputs[0].source) == MEASURED
-    )
 
 
 def _bounded(network: ChipNetwork, neurons: Neurons, rates: Mapping[str, Rates]) -> Rates:
@@ -125,35 +72,44 @@ def _bounded(network: ChipNetwork, neurons: Neurons, rates: Mapping[str, Rates])
     return full
 
 
-def arriving(synapses: Synapses, rates: Rates) -> Rates:
-    """Messages a step that arrive at each neuron of the target through synapses that are not zero, flat float64."""
+def arriving(synapses: Synapses, values: Rates, *, weighted: bool = False) -> Rates:
+    """What arrives at each neuron of the target in a step, flat float64.
+
+    values: float64 of the source's shape: rates, which give messages a step through synapses that are not zero, or
+    weighted, payloads, which give the sums of payload times weight, exact below 2^53.
+    """
     found = np.zeros(prod(synapses.target_shape))
     pattern = synapses.pattern
     if isinstance(pattern, Nest):
-        sizes, weight = pattern.sizes, (pattern.weight != 0).astype(np.float64)
-        values = np.broadcast_to(weight * _strided(rates, _source(pattern)), sizes)
+        weight = np.ldexp(pattern.weight.astype(np.float64), pattern.exponent) if weighted else _used(pattern.weight)
+        came = np.broadcast_to(weight * _strided(values, _source(pattern)), pattern.sizes)
         summed = tuple(i for i, axis in enumerate(pattern.axes) if axis.target == 0)
         kept = [axis for axis in pattern.axes if axis.target != 0]
         strip = _Strip(pattern.target, tuple(axis.size for axis in kept), tuple(axis.target for axis in kept))
-        _scatter(found, strip, values.sum(axis=summed) if summed else values)
+        _scatter(found, strip, came.sum(axis=summed) if summed else came)
         return found
-    uniform = float(rates.flat[0]) if rates.size and np.ptp(rates) == 0 else None  # a bound, mostly
-    for kernel, source, target in _taps(pattern):
+    weights = pattern.weight.astype(np.float64) if weighted else _used(pattern.weight)
+    uniform = float(values.flat[0]) if values.size and np.ptp(values) == 0 else None  # a bound, mostly
+    for kernel, source, target in _taps(pattern, weights):
         if uniform is None:
-            _scatter(found, target, np.einsum("goi,giyx->goyx", kernel, _strided(rates, source), optimize=True))
+            _scatter(found, target, np.einsum("goi,giyx->goyx", kernel, _strided(values, source), optimize=True))
         else:
             came = uniform * kernel.sum(axis=2)[..., None, None]
             _scatter(found, target, np.broadcast_to(came, target.sizes))
     return found
 
 
+def _used(weight: NDArray[np.int64]) -> Rates:
+    return (weight != 0).astype(np.float64)
+
+
 def events(synapses: Synapses, rates: Rates) -> float:
     """Synaptic events a step: each message times the synapses of its neuron whose weight is not zero."""
     pattern = synapses.pattern
     if isinstance(pattern, Filters):
-        taps = ((k, _strided(rates, source).sum(axis=(2, 3))) for k, source, _ in _taps(pattern))
+        taps = ((k, _strided(rates, source).sum(axis=(2, 3))) for k, source, _ in _taps(pattern, _used(pattern.weight)))
         return sum(float(np.einsum("goi,gi->", kernel, seen)) for kernel, seen in taps)
-    weight, strip = (pattern.weight != 0).astype(np.float64), _source(pattern)
+    weight, strip = _used(pattern.weight), _source(pattern)
     if weight.ndim:
         return float(np.sum(weight * _strided(rates, strip)))
     moved = [(axis.size, axis.source) for axis in pattern.axes if axis.source]  # the others repeat the same axon
@@ -195,11 +151,13 @@ def _scatter(found: Rates, strip: _Strip, values: Rates) -> None:
     np.add.at(found, index, values)
 
 
-def _taps(filters: Filters) -> Iterator[tuple[Rates, _Strip, _Strip]]:
-    """For each tap of the kernel: (1 where its weight [groups, out, in] is not zero, sources, targets), where it lies
-    in the image; the strips have axes (groups, in or out, rows, columns)."""
+def _taps(filters: Filters, weight: Rates) -> Iterator[tuple[Rates, _Strip, _Strip]]:
+    """For each tap of the kernel: (weight [groups, out, in], sources, targets), where it lies in the image.
+
+    The strips have axes (groups, in or out, rows, columns).
+    """
     size, inputs = filters.weight.shape[0] // filters.groups, filters.weight.shape[1]
-    kernel = (filters.weight != 0).reshape(filters.groups, size, *filters.weight.shape[1:]).astype(np.float64)
+    kernel = weight.reshape(filters.groups, size, *weight.shape[1:])
     for y, x in np.ndindex(*filters.weight.shape[2:]):
         rows, columns = _seen(filters, 0, y), _seen(filters, 1, x)
         at = tuple(

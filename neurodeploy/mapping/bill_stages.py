@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from neurodeploy.ir.chip import Placement, Tiling
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.mapped import AttentionOrder, NeuronChoice
 from neurodeploy.mapping.bill import Stages
 from neurodeploy.mapping.bill_activity import Rates
+from neurodeploy.mapping.bill_meter import Meter
+from neurodeploy.mapping.lower import walk
 from neurodeploy.mapping.place import place
 from neurodeploy.mapping.symbolic import lower
 from neurodeploy.mapping.tiles import tile
 from neurodeploy.targets.target import Target
 
+Watch = Callable[[str, NDArray[np.int64]], None]
+Run = Callable[[Watch], int]  # runs the reference with a watch over samples one by one; their number
 
-def stages_of(graph: Graph, target: Target, attention: AttentionOrder, neurons: NeuronChoice) -> Stages:
-    """Symbolic lowering, tiling, placement."""
+
+def stages_of(
+    graph: Graph, target: Target, attention: AttentionOrder, neurons: NeuronChoice, run: Run | None = None
+) -> Stages:
+    """Symbolic lowering, tiling, placement, and with `run` the measurement of firing rates."""
 
     def placed(tiling: Tiling, rates: Mapping[str, Rates]) -> Placement:
         return place(tiling, target, rates)
 
-    return Stages(partial(lower, graph, attention, neurons), partial(tile, target=target, graph=graph), placed)
+    def measured(network: ChipNetwork) -> tuple[Mapping[str, Rates], int]:
+        meter = Meter.of(network, graph, walk(graph, attention, neurons).graph)
+        samples = run(meter.add) if run else 0
+        return meter.rates(), samples
+
+    measure = measured if run else None
+    return Stages(partial(lower, graph, attention, neurons), partial(tile, target=target, graph=graph), placed, measure)

@@ -1,0 +1,91 @@
+"""Firing rates of every population of a chip network, from a run of the quantized graph.
+
+A population that computes a value of the graph is measured by that value; a helper (a term of a product, a node of a
+max-pool's tree, a relay) is computed from those that it reads, with its own equation (`ir.mapped.Population`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.ir.chip import ChipNetwork, Neurons
+from neurodeploy.ir.graph import Graph
+from neurodeploy.mapping.bill_activity import Rates, arriving
+
+COMPUTED = frozenset({"sum", "relu", "product", "lif"})
+
+
+@dataclass
+class Meter:
+    """Counts, for every neuron that can be known, the steps in which it sent something.
+
+    direct: value of the graph -> population.  helpers: that are computed, in order of depth.
+    """
+
+    network: ChipNetwork
+    direct: dict[str, str]
+    helpers: tuple[Neurons, ...]
+    _now: dict[str, Rates] = field(default_factory=dict)
+    _counts: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    _steps: int = 0
+
+    @classmethod
+    def of(cls, network: ChipNetwork, graph: Graph, lowered: Graph) -> Meter:
+        """A meter of a network.
+
+        graph: that will run.  lowered: that the network was made from; where attention was reordered, values of the
+        same name need not be the same.
+        """
+        same = {n.name for n in lowered.nodes if n.op != "readout" and _alike(graph, n.name, n.op, n.inputs)}
+        direct = {n.value or n.name: n.name for n in network.neurons if (n.value or n.name) in same}
+        known, helpers = set(direct.values()), []
+        for neurons in sorted(network.neurons, key=lambda n: n.depth):
+            inputs = network.inputs(neurons.name)
+            memoryless = not neurons.resets and neurons.bias == "none" and neurons.kind in COMPUTED
+            if neurons.name not in known and memoryless and inputs and {s.source for s in inputs} <= known:
+                helpers.append(neurons)
+                known.add(neurons.name)
+        return cls(network, direct, tuple(helpers))
+
+    def add(self, name: str, values: NDArray[np.int64]) -> None:
+        """Take one value [1, *shape] of one step; once all of a step have come, helpers follow."""
+        if name not in self.direct:
+            return
+        population = self.network.by_name[self.direct[name]]
+        self._now[population.name] = values.astype(np.float64).reshape(population.shape)
+        if len(self._now) == len(self.direct):
+            self._finish()
+
+    def _finish(self) -> None:
+        for neurons in self.helpers:
+            self._now[neurons.name] = self._sent(neurons)
+        for name, sent in self._now.items():
+            fired = (sent != 0).astype(np.int32)
+            self._counts[name] = self._counts[name] + fired if name in self._counts else fired
+        self._now.clear()
+        self._steps += 1
+
+    def _sent(self, neurons: Neurons) -> Rates:
+        """What a memoryless population sends in a step."""
+        ports: dict[str, Rates] = {}
+        for synapses in self.network.inputs(neurons.name):
+            came = arriving(synapses, self._now[synapses.source], weighted=True)
+            ports[synapses.port] = ports[synapses.port] + came if synapses.port in ports else came
+        values = [came.reshape(neurons.shape) for came in ports.values()]
+        if neurons.kind == "product":
+            return values[0] * values[1]
+        if neurons.kind == "lif":
+            return (values[0] > neurons.vth).astype(np.float64)
+        return np.maximum(values[0], 0.0) if neurons.kind == "relu" else values[0]
+
+    def rates(self) -> dict[str, Rates]:
+        """Population -> share of the steps in which each neuron sent something."""
+        return {name: counts / self._steps for name, counts in self._counts.items()}
+
+
+def _alike(graph: Graph, name: str, op: str, inputs: tuple[str, ...]) -> bool:
+    node = graph.by_name.get(name)
+    return node is not None and node.op == op and node.inputs == inputs
