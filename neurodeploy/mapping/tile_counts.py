@@ -105,7 +105,7 @@ class Factors:
     @property
     def chunkable(self) -> int:
         """Pieces that the free axons can be dealt out in: one where axons repeat."""
-        return self.free if self.axons == self.free else 1
+        return max(1, self.free) if self.axons == self.free else 1
 
     @property
     def fan_in(self) -> int:

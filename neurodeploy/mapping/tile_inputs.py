@@ -11,7 +11,7 @@ import numpy as np
 
 from neurodeploy.ir.chip import ChipNetwork, Filters, Nest, Neurons, Shape, Synapses, taps
 from neurodeploy.ir.chip_loops import Int64, places
-from neurodeploy.mapping.tile_counts import Factors, Loop, factors
+from neurodeploy.mapping.tile_counts import Factors, factors
 from neurodeploy.targets import Target
 
 
@@ -91,10 +91,14 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a population's spikes go: tiles reached by the neurons at each place along every axis, times `each`."""
+    """Where a population's spikes go: tiles reached by the neurons at each place along every axis, times `each`.
+
+    exact: else an upper bound.
+    """
 
     along: tuple[Int64, ...]
     each: int
+    exact: bool = True
 
     def table(self, axis: int, step: int) -> Int64:
         """[boxes]: tiles reached, added up over the neurons of a box along an axis."""
@@ -198,35 +202,48 @@ def _output(known: Factors, step: Shape, shape: Shape) -> Output:
     """Each axis of the target, and each loop that all its neurons go through, reaches tiles of its own."""
     reached = [_reached(axis.source, axis.coordinate // s) for axis, s in zip(known.axes, step, strict=True)]
     reached += [_reached(loop.source, loop.source * 0) for loop in known.rest]
-    at = places(np.array([known.first]), shape)[:, 0]
-    along = [Loop(np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(1, np.int64)) for _ in shape]
+    along: list[Moves] = [(np.zeros(1, np.int64), np.ones(1, np.int64)) for _ in shape]
     each = 1
     for moves, tiles in reached:
-        dims = np.flatnonzero(places(moves, shape).any(axis=1)) if len(moves) else []
-        if len(dims) > 1:
+        parts = _separated(moves, tiles, shape)
+        if parts is None:
             return _at_most(reached, shape)
-        if not len(dims):
-            each *= int(tiles.max(initial=0))
-            continue
-        old, moved = along[dims[0]], places(moves, shape)[dims[0]]
-        coordinate = (old.target[:, None] + moved).reshape(-1)
-        along[dims[0]] = Loop(coordinate, (old.source[:, None] * tiles).reshape(-1), coordinate)
+        each *= 1 if parts else int(tiles.max(initial=0))
+        for axis, own in parts.items():
+            (at, n), (more, m) = along[axis], own
+            along[axis] = (at[:, None] + more).reshape(-1), (n[:, None] * m).reshape(-1)
     tables = [np.zeros(n, np.int64) for n in shape]
-    for table, loop, start in zip(tables, along, at, strict=True):
-        if len(loop.target) and int(loop.target.max()) + int(start) >= len(table):
+    starts = places(np.array([known.first]), shape)[:, 0]
+    for table, (at, n), start in zip(tables, along, starts, strict=True):
+        if at.max(initial=0) + start >= len(table):
             return _at_most(reached, shape)
-        np.add.at(table, loop.target + start, loop.source)
+        np.add.at(table, at + start, n)
     return Output(tuple(tables), each)
 
 
-def _reached(source: Int64, box: Int64) -> tuple[Int64, Int64]:
-    """(moves of the source, different boxes that each reaches)."""
+Moves = tuple[Int64, Int64]  # moves along the source, tiles that the neuron there reaches
+
+
+def _reached(source: Int64, box: Int64) -> Moves:
     pairs = np.unique(np.stack([source, box]), axis=1)
     moves, tiles = np.unique(pairs[0], return_counts=True)
     return moves, tiles.astype(np.int64)
 
 
-def _at_most(reached: list[tuple[Int64, Int64]], shape: Shape) -> Output:
+def _separated(moves: Int64, tiles: Int64, shape: Shape) -> dict[int, Moves] | None:
+    """The moves along each axis of the source; None where they, or the tiles that they reach, are no product."""
+    at = places(moves, shape)
+    dims = [int(axis) for axis in np.flatnonzero(at.any(axis=1))] if len(moves) else []
+    if len(dims) < 2:
+        return {axis: (at[axis], tiles) for axis in dims}
+    own = [np.unique(at[axis]) for axis in dims]
+    if prod(map(len, own)) != len(moves) or tiles.min() != tiles.max():
+        return None
+    first = [tiles[:1], *(np.ones(1, np.int64) for _ in dims[1:])]
+    return {axis: (a, np.repeat(t, len(a))) for axis, a, t in zip(dims, own, first, strict=True)}
+
+
+def _at_most(reached: list[Moves], shape: Shape) -> Output:
     """An upper bound, where neurons and tiles are no product: every neuron reaches as many as any."""
     each = prod(int(tiles.max(initial=0)) for _, tiles in reached)
-    return Output(tuple(np.ones(n, np.int64) for n in shape), each)
+    return Output(tuple(np.ones(n, np.int64) for n in shape), each, exact=False)
