@@ -184,6 +184,15 @@ class CompiledModel:
         found = count_operations(self.graph, means.activities() or None, samples[0])
         return replace(bill, sections={**bill.sections, "papers' convention": papers(found)})
 
+    def report(self, images: object, labels: object = None, float_model: Any = None, **choices: Any) -> str:
+        """One HTML page that needs nothing else: accuracy, network, cores, spikes, bounds, attention.
+
+        choices: progress(done, total), and those of `neurodeploy.pages.Choices`.  Raises as `run`, `compare`, `map`.
+        """
+        from neurodeploy import pages
+
+        return pages.html(self, compare, images, labels, float_model, **choices)
+
     def describe(self, mapped: bool = True) -> dict[str, Any]:
         """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too.
 

@@ -24,6 +24,7 @@ from neurodeploy.cli.inspect import inspect
 from neurodeploy.cli.lava import lava
 from neurodeploy.cli.map import map_
 from neurodeploy.cli.output import show_error
+from neurodeploy.cli.report import report
 from neurodeploy.cli.run import run
 from neurodeploy.cli.simulate import simulate
 from neurodeploy.cli.targets import targets
@@ -39,7 +40,7 @@ from neurodeploy.errors import (
 INTERRUPTED = 130
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 TRACEBACK = "NEURODEPLOY_TRACEBACK"
-COMMANDS = (compile_, run, evaluate, compare, simulate, map_, export, inspect, targets, lava, doctor)
+COMMANDS = (compile_, run, evaluate, compare, simulate, map_, report, export, inspect, targets, lava, doctor)
 
 
 class InOrder(click.Group):
