@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -35,16 +35,21 @@ class Grower:
         return new
 
 
-def random_network(seed: int, graded: bool = True, layers: int = 5) -> ChipNetwork:
-    """A network of a source and `layers` layers; a layer may be several populations."""
+def random_network(seed: int, graded: bool = True, layers: int = 5, convolutions: bool = False) -> ChipNetwork:
+    """A network of a source and `layers` layers; a layer may be several populations.
+
+    graded: with payloads, products, sums and maxima.  convolutions: with nothing else.
+    """
     random = np.random.default_rng(seed)
     grower = Grower(random, graded)
     channels, height, width = (int(random.integers(1, n)) for n in (5, 9, 9))
     grower.add("source", (channels, height, width))
     makers = [_conv, _conv, _dense, _relay, _reorder] + [_product, _max, _sums] * graded
+    makers = [_conv] if convolutions else makers
     for _ in range(layers):
         makers[int(random.integers(len(makers)))](grower)
-    _dense(grower, "sum" if graded else "lif")
+    if not convolutions:
+        _dense(grower, "sum" if graded else "lif")
     order = tuple(grower.neurons)
     return ChipNetwork(f"random{seed}", "loihi-lava", 4, order, tuple(grower.synapses), order[-1].name)
 
@@ -71,8 +76,7 @@ def _conv(grower: Grower) -> None:
     weight = random.integers(-8, 8, (out, channels // groups, *kernel))
     to, of = _grid((out, *size_out)), _grid((channels, *size))
     sizes = (size[0], size[1]), (size_out[0], size_out[1])
-    pair = lambda values: (values[0], values[1])  # noqa: E731
-    filters = Filters(weight, pair(stride), pair(padding), groups, *sizes, of, to)
+    filters = Filters(weight, (stride[0], stride[1]), (padding[0], padding[1]), groups, *sizes, of, to)
     inputs: list[tuple[Neurons, Nest | Filters, Port]] = [(source, filters, "a_in")]
     grower.add("lif", (out, *size_out), *inputs)
 
@@ -152,9 +156,3 @@ def _sums(grower: Grower) -> None:
     shape = source.shape[1:] or (1,)
     steps = _strides(source.shape)
     grower.add("sum", shape, (source, _loops(source.shape, (0, *_strides(source.shape[1:])), steps), "a_in"))
-
-
-def scaled(network: ChipNetwork, interval: Interval) -> ChipNetwork:
-    """The network with populations that are no LIF sending this interval."""
-    neurons = tuple(n if n.kind in ("lif", "source") else replace(n, interval=interval) for n in network.neurons)
-    return replace(network, neurons=neurons)

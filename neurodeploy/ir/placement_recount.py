@@ -7,7 +7,7 @@ are expanded together, cut at the borders of the boxes, and combined box by box;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -45,6 +45,7 @@ class Counted:
     (what one output sees, by outputs) the different rows and columns.
 
     reached: int64 [boxes of the source], pairs of a neuron of the box and a box of the target that it has synapses to.
+    links: int64 [2, links], (box of the source, box of the target) between which there are synapses.
     """
 
     synapses: Int64
@@ -53,17 +54,25 @@ class Counted:
     rows: Int64
     columns: Int64
     reached: Int64
+    links: Int64
 
 
-def recount(synapses: Synapses, step: Shape, source_step: Shape, brute: bool | None = None) -> Counted | None:
+def recount(
+    synapses: Synapses,
+    step: Shape,
+    source_step: Shape,
+    brute: bool | None = None,
+    only: Collection[Shape] | None = None,
+) -> Counted | None:
     """The counts of a crossbar for boxes of `step` target neurons and boxes of `source_step` source neurons.
 
-    brute: whether the pattern is expanded; by default where it is small.  None: too irregular to be counted.
+    brute: whether the pattern is expanded; by default where it is small.  only: places of the boxes to look at, all by
+    default; of others a large pattern counts nothing.  None: too irregular to be counted.
     """
     first, digits = digits_of(synapses.pattern)
     small = prod(len(d.target) for d in digits) <= SMALL if brute is None else brute
     boxes = _Boxes(synapses.target_shape, step), _Boxes(synapses.source_shape, source_step)
-    return _expanded(first, digits, *boxes) if small else _combined(first, digits, *boxes)
+    return _expanded(first, digits, *boxes) if small else _combined(first, digits, *boxes, only)
 
 
 def digits_of(pattern: Nest | Filters) -> tuple[tuple[int, int], list[Digit]]:
@@ -142,7 +151,9 @@ def _expanded(first: tuple[int, int], digits: Sequence[Digit], target: _Boxes, s
     rows, columns = (np.unique(np.stack([box, part]), axis=1) for part in (whole.row, whole.column))
     listed = (box[None], pairs, weights, rows, columns)
     each = {name: np.bincount(part[0], minlength=target.size) for name, part in zip(COUNTS, listed, strict=True)}
-    return Counted(**each, reached=np.bincount(source.of(pairs[1]), minlength=source.size))
+    sender = source.of(pairs[1])
+    links = np.unique(np.stack([sender, pairs[0]]), axis=1)
+    return Counted(**each, reached=np.bincount(sender, minlength=source.size), links=links)
 
 
 def _product(digits: Sequence[Digit]) -> Digit:
@@ -172,43 +183,61 @@ class _Group:
     parts: dict[Shape, _Part]
 
 
-def _combined(first: tuple[int, int], digits: Sequence[Digit], target: _Boxes, source: _Boxes) -> Counted | None:
+def _combined(
+    first: tuple[int, int],
+    digits: Sequence[Digit],
+    target: _Boxes,
+    source: _Boxes,
+    only: Collection[Shape] | None,
+) -> Counted | None:
+    """Box by box, from what the groups of digits do along their axes."""
     groups = _groups(first[0], digits, target)
     if groups is None:
         return None
-    found = Counted(
-        **{name: np.zeros(target.size, np.int64) for name in COUNTS}, reached=np.zeros(source.size, np.int64)
-    )
-    source_box = source.of(np.arange(prod(source.shape)))
-    sums: dict[tuple[bytes, ...], Int64] = {}
-    heard: dict[tuple[int, int], tuple[Int64, Int64]] = {}  # axons' first, and their moves' identity -> boxes, axons
-    for number, index in enumerate(np.ndindex(target.counts)):
+    counts, reached = {name: np.zeros(target.size, np.int64) for name in COUNTS}, np.zeros(source.size, np.int64)
+    senders = _Senders(first[1], source)
+    links = [np.zeros((2, 0), np.int64)]
+    for index in np.ndindex(target.counts) if only is None else only:
         parts = [group.parts.get(tuple(index[axis] for axis in group.axes)) for group in groups]
         inside = [part for part in parts if part is not None]
         if len(inside) < len(groups):
             continue
-        least = sum(int(part.axons[0]) for part in inside)
-        moves = _sums([part.axons - part.axons[0] for part in inside], sums)
-        found.axons[number] = len(moves)
+        number = int(np.ravel_multi_index(index, target.counts))
+        at, axons = senders.of(inside)
+        reached[at] += axons
+        links.append(np.stack([at, np.full(len(at), number)]))
+        counts["axons"][number] = axons.sum()
+        counts["synapses"][number] = prod(part.iterations for part in inside)
         for name in ("weights", "rows", "columns"):
-            getattr(found, name)[number] = prod(getattr(part, name) for part in inside)
-        found.synapses[number] = prod(part.iterations for part in inside)
-        if (least, id(moves)) not in heard:
-            heard[least, id(moves)] = np.unique(source_box[moves + (first[1] + least)], return_counts=True)
-        at, axons = heard[least, id(moves)]
-        found.reached[at] += axons
-    return found
+            counts[name][number] = prod(getattr(part, name) for part in inside)
+    return Counted(**counts, reached=reached, links=np.concatenate(links, axis=1))
 
 
-def _sums(sets: Sequence[Int64], known: dict[tuple[bytes, ...], Int64]) -> Int64:
-    """Every different sum of one element of each set."""
-    key = tuple(s.tobytes() for s in sets)
-    if key not in known:
-        total = np.zeros(1, np.int64)
-        for one in sorted(sets, key=len):
-            total = np.unique(total[:, None] + one)
-        known[key] = total
-    return known[key]
+class _Senders:
+    """The axons of boxes of the target, by box of the source; equal sets of axons are looked at once."""
+
+    def __init__(self, first: int, source: _Boxes) -> None:
+        self.first = first
+        self.box = source.of(np.arange(prod(source.shape)))
+        self.sums: dict[tuple[bytes, ...], Int64] = {}
+        self.known: dict[tuple[int, tuple[bytes, ...]], tuple[Int64, Int64]] = {}
+
+    def of(self, parts: Sequence[_Part]) -> tuple[Int64, Int64]:
+        """(box of the source, different axons from it)."""
+        least = self.first + sum(int(part.axons[0]) for part in parts)
+        key = tuple((part.axons - part.axons[0]).tobytes() for part in parts)
+        if (least, key) not in self.known:
+            self.known[least, key] = np.unique(self.box[self._sums(key) + least], return_counts=True)
+        return self.known[least, key]
+
+    def _sums(self, key: tuple[bytes, ...]) -> Int64:
+        """Every different sum of one element of each set."""
+        if key not in self.sums:
+            total = np.zeros(1, np.int64)
+            for one in sorted(key, key=len):
+                total = np.unique(total[:, None] + np.frombuffer(one, np.int64))
+            self.sums[key] = total
+        return self.sums[key]
 
 
 def _groups(first: int, digits: Sequence[Digit], target: _Boxes) -> list[_Group] | None:
