@@ -32,8 +32,13 @@ KEY, VALUE, QUERY = 1, 2, 4  # weights onto a memory: one accumulator tells the 
 NeuronChoice = Literal["stock", "custom"]
 View = tuple[Literal["reshape", "permute", "slice"], tuple[int, ...]]  # a slice: (axis, start, stop)
 Views = tuple[View, ...]
-# the one with fewer products, (q k^T) v, q (k^T v), or q (k^T v) token by token in custom neurons
-AttentionOrder = Literal["auto", "qk", "kv", "stream"]
+# the one with fewer products, (q k^T) v, q (k^T v), or q (k^T v) token by token in custom neurons; products of counts
+# that are clipped, or of several value channels in one word (mapping/attention.py)
+AttentionOrder = Literal[
+    "auto", "qk", "kv", "stream", "qk-saturated", "kv-saturated", "qk-packed", "kv-packed",
+    "qk-saturated-packed", "kv-saturated-packed",
+]  # fmt: skip
+Residual = Literal["graded", "spikes"]  # counts in neurons of their own, or the synapses of all readers once a term
 
 
 def _sliced(array: NDArray[Any], dims: tuple[int, ...]) -> NDArray[Any]:
@@ -113,6 +118,7 @@ class Population:
 class SparseWeights:
     """Synapses one by one: neuron rows[i] of the target gets weights[i] * 2^exponent * axon cols[i] of the source.
 
+    exponent: below 0 it shifts to the right, rounding down; then a neuron has one of these synapses at most.
     rows, cols: int64 flat indices in C order.  weights: int64 in -128..127, zeros left out, no pair twice.
     """
 

@@ -123,7 +123,8 @@ def _crossbar_rules(c: Crossbar, graph: MappedGraph, profile: Profile) -> Iterat
     yield Rule(TIMING, c.name, f"a delay in 0..{longest}", 0 <= c.delay <= longest, c.delay)
     if isinstance(c.weights, SparseWeights):
         yield _width(c.name, "weights", _span(c.weights.weights), signed(profile.weight_bits))
-        yield _width(c.name, "weight exponent", _one(c.weights.exponent), Interval(0, profile.activation_bits))
+        exponents = Interval(-profile.payload_bits, profile.activation_bits)
+        yield _width(c.name, "weight exponent", _one(c.weights.exponent), exponents)
         yield from _sparse_rules(c.name, c.weights, source, target)
     else:
         yield _width(c.name, "weights", _span(c.weights.weight), signed(profile.weight_bits))
@@ -142,6 +143,9 @@ def _sparse_rules(name: str, w: SparseWeights, source: Population, target: Popul
     pairs = np.sort(w.rows * source.size + w.cols)  # np.unique would hash them, which takes ten times as long
     twice = int((pairs[1:] == pairs[:-1]).sum())
     yield Rule(SYNAPSES, name, "one synapse a pair of neurons", not twice, f"{twice} twice")
+    if w.exponent < 0:
+        most = int(np.bincount(w.rows, minlength=1).max())
+        yield Rule(SYNAPSES, name, "one synapse a neuron where it shifts to the right", most <= 1, most)
 
 
 def _conv_rules(name: str, w: ConvWeights, source: Population, target: Population) -> Iterator[Rule]:

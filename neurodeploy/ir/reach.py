@@ -7,7 +7,7 @@ does. There a ReLU term is taken apart, which is exact:
     S + w relu(I) = max(S, S + w I) for w >= 0,  min(S, S + w I) for w < 0
 
 and axons that S and w I share cancel. All inputs of a neuron are of one sample and step (the depths say so), so an axon
-has one value in all of them.
+has one value in all of them. So too a word less its own upper bits, shifted back, is a remainder.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class _Walk:
         starts = np.concatenate(([0], np.cumsum(sizes)))
         self.start = {p.name: int(at) for p, at in zip(self.populations, starts, strict=False)}
         self.bounds = np.zeros((2, int(starts[-1])), np.int64)
+        self.divided = np.full(int(starts[-1]), -1, np.int64)  # the axon whose quotient by 2^bits an axon sends
+        self.bits = np.zeros(int(starts[-1]), np.int64)
         self.relus: list[int] = [i for i, p in enumerate(self.populations) if p.kind == "relu"]
         self.owner = np.repeat(np.arange(len(sizes)), sizes)
         self.first_axon = dict(self.start)
@@ -110,10 +112,21 @@ class _Walk:
         for c in crossbars:
             if isinstance(c.weights, SparseWeights):
                 axons = c.weights.cols + self.first_axon[c.source]
-                parts.append((c.weights.rows, axons, c.weights.weights << c.weights.exponent))
+                if c.weights.exponent < 0:
+                    self._shift(p, c.weights, axons, base)
+                else:
+                    parts.append((c.weights.rows, axons, c.weights.weights << c.weights.exponent))
             else:
                 base += self._conv(c.weights, self.graph.by_name[c.source])
         return self._collected(parts, base)
+
+    def _shift(self, p: Population, weights: SparseWeights, axons: Int64, base: Int64) -> None:
+        """Add to base what synapses that shift to the right deliver; remember whose quotients neurons send."""
+        sent = np.sort(self.bounds[:, axons] * weights.weights, axis=0) >> -weights.exponent
+        base[:, weights.rows] += sent
+        if p.kind == "sum" and len(self.inputs[p.name]) == 1 and (weights.weights == 1).all():
+            self.divided[weights.rows + self.start[p.name]] = axons
+            self.bits[weights.rows + self.start[p.name]] = -weights.exponent
 
     def _conv(self, weights: ConvWeights, source: Population) -> Int64:
         """Bounds [2, neurons] of a convolution, from the hull of its source (and zero, where it pads)."""
@@ -166,11 +179,27 @@ class _Walk:
         return self._collected([(rest.rows, rest.axons, rest.weights), terms], base)
 
     def _independent(self, form: Form) -> Int64:
+        form = self._without_remainders(form)
         low, high = np.sort(self.bounds[:, form.axons] * form.weights, axis=0)
         total: Int64 = form.base.copy()
         np.add.at(total[0], form.rows, low)
         np.add.at(total[1], form.rows, high)
         return total
+
+    def _without_remainders(self, form: Form) -> Form:
+        """x - 2^b q, where q is x shifted by b, lies in 0..2^b - 1: such pairs of axons become part of the base."""
+        quotients = np.flatnonzero(self.divided[form.axons] >= 0)
+        if not len(quotients):
+            return form
+        keys = form.rows * self.bounds.shape[1] + form.axons
+        wanted = form.rows[quotients] * self.bounds.shape[1] + self.divided[form.axons[quotients]]
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        bits, weights = self.bits[form.axons[quotients]], form.weights[found]
+        pairs = (keys[found] == wanted) & (weights > 0) & (form.weights[quotients] == -(weights << bits))
+        base, kept = form.base.copy(), np.ones(len(keys), bool)
+        np.add.at(base[1], form.rows[found[pairs]], weights[pairs] * ((1 << bits[pairs]) - 1))
+        kept[quotients[pairs]] = kept[found[pairs]] = False
+        return Form(form.rows[kept], form.axons[kept], form.weights[kept], base)
 
 
 def _repeats(p: Population, crossbars: list[Crossbar]) -> bool:

@@ -25,10 +25,14 @@ Pattern = Nest | Filters | ConvWeights  # one by one, an unrolled window of ones
 
 @dataclass(frozen=True)
 class Synapses:
-    """Weights from one population, not yet landed. Target neurons count in the C order of the drive's shape."""
+    """Weights from one population, not yet landed. Target neurons count in the C order of the drive's shape.
+
+    shift: time steps after the depth of where they land, at which they deliver.
+    """
 
     source: str
     pattern: Pattern
+    shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,21 @@ class Joint:
     pattern: Pattern
     port: Port = "a_in"
     delay: int = 0
+    shift: int = 0
 
 
 @dataclass
 class Network:
-    """Populations and crossbars so far; `lands` adds one and balances the delays of its inputs."""
+    """Populations and crossbars so far; `lands` adds one and balances the delays of its inputs.
+
+    period: time steps that a step takes, more than one where attention is streamed.
+    """
 
     profile: Profile
     steps: int
     populations: dict[str, Population] = field(default_factory=dict)
     crossbars: list[Joint] = field(default_factory=list)
+    period: int = 1
 
     def layout(self, signal: Signal) -> Layout:
         """Where the elements of a signal lie among its population's neurons; its views are such that this is known."""
@@ -75,10 +84,11 @@ class Network:
         return seen if through(dense(shape), seen.views) else self.viewed(self.copied(signal, "dense"), view)
 
     def relayed(self, signal: Signal, exponent: int = 0) -> Drive:
-        """Each element of a signal times 2^exponent."""
+        """Each element of a signal times 2^exponent, rounded down."""
         layout, interval = self.layout(signal), self.interval(signal)
         part = Synapses(signal.population, nest(dense(layout.shape), layout, exponent=exponent))
-        return Drive(layout.shape, interval.scaled(1 << exponent), (part,))
+        reach = interval.scaled(1 << max(exponent, 0))
+        return Drive(layout.shape, Interval(reach.lo >> max(-exponent, 0), reach.hi >> max(-exponent, 0)), (part,))
 
     def copied(self, signal: Signal, why: str) -> Signal:
         """The signal from a population of its own, in its own order."""
@@ -96,11 +106,11 @@ class Network:
         """
         ports: tuple[Port, ...] = ("a_in",) if len(drives) == 1 else PORTS[: len(drives)]
         parts = [(port, part) for port, drive in zip(ports, drives, strict=True) for part in drive.parts]
-        depth = 1 + max(self.populations[part.source].depth for _, part in parts)
+        depth = 1 + max(self.populations[part.source].depth - part.shift for _, part in parts)
         shape = population.shape or (1,)  # a population has at least one axis
         self.populations[population.name] = replace(population, depth=depth, shape=shape)
         for port, part in parts:
-            self._connect(part, population.name, port, depth - 1 - self.populations[part.source].depth)
+            self._connect(part, population.name, port, depth + part.shift - 1 - self.populations[part.source].depth)
         return Signal(population.name, () if population.shape else (("reshape", ()),))
 
     def _connect(self, part: Synapses, target: str, port: Port, wait: int) -> None:
@@ -114,7 +124,7 @@ class Network:
         name += f"#{taken}" if taken else ""
         if isinstance(pattern, Nest):  # one loop an axis of the target, where that is possible: boxes are counted so
             pattern = renumbered(pattern, dense(self.populations[target].shape)) or pattern
-        self.crossbars.append(Joint(name, source, target, pattern, port, wait))
+        self.crossbars.append(Joint(name, source, target, pattern, port, wait, part.shift))
 
     def relay(self, source: str, steps: int) -> str:
         """A population that repeats another one `steps` >= 1 time steps later; one is shared by all who need it."""

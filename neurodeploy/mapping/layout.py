@@ -79,6 +79,10 @@ class Layout:
             axes.insert(place, ())
         return replace(self, axes=tuple(axes))
 
+    def dropped(self, place: int) -> Layout:
+        """Without an axis of one element."""
+        return replace(self, axes=(*self.axes[:place], *self.axes[place + 1 :]))
+
     def broadcast(self, shape: Shape) -> Layout:
         """To a shape; an axis of one element stands still."""
         axes = [()] * (len(shape) - len(self.axes)) + list(self.axes)

@@ -21,6 +21,7 @@ from neurodeploy.ir.mapped import (
     MappedGraph,
     NeuronChoice,
     Population,
+    Residual,
     View,
     Views,
 )
@@ -30,13 +31,25 @@ from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
+from neurodeploy.mapping.attention import Form, forms_of, lowered, operand, product
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, reshaped
 from neurodeploy.mapping.layout import dense, listed, nest
 from neurodeploy.mapping.pool import any_of_window, largest_by_ports, largest_of_window
 from neurodeploy.mapping.reassociate import reassociate
+from neurodeploy.mapping.stream import Plan, plan, require_custom
+from neurodeploy.mapping.stream_lower import one_after_another, phased, streamed_attention
 from neurodeploy.numerics import LOIHI_LAVA, PROFILES
 
-Lower = Callable[["Lowering", Node], "Signal | Drive"]
+
+@dataclass(frozen=True)
+class Several:
+    """A value that is the sum of signals, each of which goes to the readers' synapses: a residual without payloads."""
+
+    signals: tuple[Signal, ...]
+
+
+Value = Signal | Drive | Several
+Lower = Callable[["Lowering", Node], Value]
 
 
 @dataclass
@@ -46,35 +59,67 @@ class Lowering:
     graph: Graph
     network: Network
     neurons: NeuronChoice = "stock"
-    values: dict[str, Signal | Drive] = field(default_factory=dict)
+    residual: Residual = "graded"
+    chains: dict[str, Form] = field(default_factory=dict)  # outer product -> how its chain is lowered, if not plainly
+    values: dict[str, Value] = field(default_factory=dict)
+    plan: Plan | None = None  # how attention is streamed
+    plain: dict[str, Signal] = field(default_factory=dict)  # values that are streamed, as they were before
 
     def signal(self, name: str) -> Signal:
-        """A value as a signal; a drive lands in a population of graded sums that bears the value's name."""
+        """A value as a signal; a sum lands in a population of graded sums that bears the value's name."""
         value = self.values[name]
-        if isinstance(value, Drive):
-            value = self.values[name] = self.network.graded(name, value)
+        if not isinstance(value, Signal):
+            drive = value if isinstance(value, Drive) else self._summed(value)
+            value = self.values[name] = self.network.graded(name, drive)
         return value
 
     def drive(self, name: str) -> Drive:
         """A value as a drive: a signal through synapses of weight one; one that others read too lands first."""
-        if len(self.graph.consumers[name]) > 1:
+        if len(self.graph.consumers[name]) > 1 and isinstance(self.values[name], Drive):
             self.signal(name)
         value = self.values[name]
+        if isinstance(value, Several):
+            return self._summed(value)
         return value if isinstance(value, Drive) else self.network.relayed(value)
 
+    def terms(self, name: str) -> tuple[Signal, ...]:
+        """The signals whose sum a value is."""
+        value = self.values[name]
+        return value.signals if isinstance(value, Several) else (self.signal(name),)
 
-def lower(graph: Graph, attention: AttentionOrder = "auto", neurons: NeuronChoice = "stock") -> MappedGraph:
+    def _summed(self, value: Several) -> Drive:
+        drives = [self.network.relayed(signal) for signal in value.signals]
+        interval = Interval(sum(d.interval.lo for d in drives), sum(d.interval.hi for d in drives))
+        return Drive(drives[0].shape, interval, tuple(part for drive in drives for part in drive.parts))
+
+
+def lower(
+    graph: Graph,
+    attention: AttentionOrder = "auto",
+    neurons: NeuronChoice = "stock",
+    residual: Residual = "graded",
+) -> MappedGraph:
     """The mapped graph of a quantized graph; all populations know their depth.
 
-    attention: the order of Q K^T V: "kv", "qk", or the one with fewer product neurons.
+    attention: the order of Q K^T V: "kv", "qk", or the one with fewer product neurons; see mapping/attention.py for the
+    others.
     neurons: "custom" takes neurons that a programmable chip can have and Lava has not in stock, where they spare some.
-    Raises UnsupportedModelError for an op without a lowering, DoesNotFitError where a bound fails.
+    residual: "graded" sums spikes in neurons that send counts; "spikes" gives each reader the synapses of all terms.
+    Raises UnsupportedModelError for an op without a lowering, DoesNotFitError where a bound fails, or where what was
+    asked for would not be exact.
     """
-    return check_mapped(materialised(walk(graph, attention, neurons)))
+    return check_mapped(materialised(walk(graph, attention, neurons, residual)))
 
 
-def walk(graph: Graph, attention: AttentionOrder = "auto", neurons: NeuronChoice = "stock") -> Lowering:
-    """The lowered network, its crossbars as patterns. Raises UnsupportedModelError, DoesNotFitError."""
+def walk(
+    graph: Graph,
+    attention: AttentionOrder = "auto",
+    neurons: NeuronChoice = "stock",
+    residual: Residual = "graded",
+) -> Lowering:
+    """The lowered network, its crossbars as patterns. Raises UnsupportedModelError, DoesNotFitError, UsageError."""
+    if attention == "stream":
+        require_custom(neurons, residual)
     graph = _ordered(_for_chip(graph), attention)
     missing = [node for node in graph.nodes if node.op not in _LOWERINGS]
     if missing:
@@ -82,9 +127,18 @@ def walk(graph: Graph, attention: AttentionOrder = "auto", neurons: NeuronChoice
         raise UnsupportedModelError(
             Finding("ND-M001", n.name, "an op with a lowering", n.op, mend, str(n.source)) for n in missing
         )
-    state = Lowering(graph, Network(PROFILES[graph.profile], graph.steps), neurons)
+    forms = {form.chain.outer.name: form for form in forms_of(graph, attention)}
+    streamed = plan(graph) if attention == "stream" else None
+    network = Network(PROFILES[graph.profile], graph.steps, period=streamed.period if streamed else 1)
+    state = Lowering(graph, network, neurons, residual, forms, plan=streamed)
+    inner = {form.chain.inner.name for form in forms.values()} | (streamed.inner if streamed else set())
     for node in graph.nodes:
-        state.values[node.name] = _LOWERINGS[node.op](state, node)
+        if node.name not in inner:  # lowered with the outer product
+            state.values[node.name] = _LOWERINGS[node.op](state, node)
+        if streamed and node.name in streamed.entries:
+            state.plain[node.name] = state.signal(node.name)
+            shape = types(graph)[node.name].shape
+            state.values[node.name] = one_after_another(network, state.plain[node.name], shape)
     state.signal(graph.output)
     return state
 
@@ -115,17 +169,20 @@ def materialised(state: Lowering) -> MappedGraph:
     """The network with every synapse listed that the chip does not share."""
     graph, network = state.graph, state.network
     (source,), readout = graph.encoders, graph.by_name[graph.output]
-    signals = {name: value for name, value in state.values.items() if isinstance(value, Signal)}
+    signals = {name: value for name, value in (state.values | state.plain).items() if isinstance(value, Signal)}
+    populations = tuple(network.populations.values())
+    crossbars = tuple(
+        Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay, j.shift) for j in network.crossbars
+    )
     return MappedGraph(
         neurons=state.neurons,
         name=graph.name,
         profile=graph.profile,
         steps=graph.steps,
         encoding=PixelCode.of(source),
-        populations=tuple(network.populations.values()),
-        crossbars=tuple(
-            Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay) for j in network.crossbars
-        ),
+        period=network.period,
+        populations=phased(populations, crossbars, state.plan.phases) if state.plan else populations,
+        crossbars=crossbars,
         output=state.signal(graph.output).population,
         output_bias=readout.tensors["bias"].astype(np.int64),
         output_scale=graph.output_scale,
@@ -140,14 +197,17 @@ def _encode(state: Lowering, node: Node) -> Signal:
 
 
 def _conv(state: Lowering, node: Node) -> Drive:
-    known, signal = types(state.graph)[node.name], state.signal(node.inputs[0])
-    if node.tensors["weight"].ndim == 2:
-        part = _vector(state, node, signal)
-    else:
-        signal = _whole(state, signal)
-        image = state.network.layout(signal).shape
-        part = Synapses(signal.population, _planar(node, signal.views, image, known.shape))
-    return Drive(known.shape, known.range, (part,))
+    known = types(state.graph)[node.name]
+    one = _vector if node.tensors["weight"].ndim == 2 else _image
+    parts = tuple(one(state, node, signal) for signal in state.terms(node.inputs[0]))
+    return Drive(known.shape, known.range, parts)
+
+
+def _image(state: Lowering, node: Node, signal: Signal) -> Synapses:
+    """A convolution over an image or over tokens: shared weights."""
+    signal = _whole(state, signal)
+    image, result = state.network.layout(signal).shape, types(state.graph)[node.name].shape
+    return Synapses(signal.population, _planar(node, signal.views, image, result))
 
 
 def _vector(state: Lowering, node: Node, signal: Signal) -> Synapses:
@@ -186,7 +246,7 @@ def _lif(state: Lowering, node: Node) -> Signal:
     bias, dv = node.tensors["bias_mant"].astype(np.int64), node.integer("dv")
     population = Population(
         name=node.name,
-        kind="lif",
+        kind="lif" if state.network.period == 1 else "hold",
         shape=shape,
         depth=0,
         interval=BINARY,
@@ -219,8 +279,13 @@ def _max_pool(state: Lowering, node: Node) -> Signal | Drive:
     return (largest_by_ports if state.neurons == "custom" else largest_of_window)(state.network, node, signal)
 
 
-def _add(state: Lowering, node: Node) -> Drive:
+def _add(state: Lowering, node: Node) -> Drive | Several:
     known = types(state.graph)[node.name]
+    values = [state.values[name] for name in node.inputs]
+    if state.residual == "spikes" and not any(isinstance(value, Drive) for value in values):
+        signals = tuple(signal for name in node.inputs for signal in state.terms(name))
+        if all(state.network.interval(signal).within(BINARY) for signal in signals):
+            return Several(signals)
     parts = [part for name in node.inputs for part in state.drive(name).parts]
     return Drive(known.shape, known.range, tuple(parts))
 
@@ -247,43 +312,49 @@ def _masked(state: Lowering, node: Node, weight: int, reach: Interval, vth: int)
 
 
 def _spike_matmul(state: Lowering, node: Node) -> Drive:
-    """[*B, n, k] times [*B, k, m]: a product neuron a term [*B, n, k, m], summed over k by synapses of weight one."""
-    network, known = state.network, types(state.graph)[node.name]
-    left, right = (state.signal(name) for name in node.inputs)
-    rank = len(known.shape)
-    a, b = network.layout(left).expanded(rank), network.layout(right).expanded(rank - 2)
-    shape = tuple(np.broadcast_shapes(a.shape, b.shape))
-    interval = network.interval(left) * network.interval(right)
-    ports = [
-        Drive(shape, network.interval(signal), (Synapses(signal.population, nest(dense(shape), layout)),))
-        for signal, layout in ((left, a), (right, b))
-    ]
-    product = network.land(Population(f"{node.name}/product", "product", shape, 0, interval), *ports)
-    summed = nest(dense(known.shape).expanded(rank - 1), dense(shape))
-    return Drive(known.shape, known.range, (Synapses(product.population, summed),))
+    """A product neuron a term; a chain of two products in the form asked for."""
+    network, form = state.network, state.chains.get(node.name)
+    if state.plan:
+        query, key, value = (state.signal(name) for name in state.plan.operands(state.graph, node.name))
+        return streamed_attention(network, node.name, query, key, value)
+    if form is None:
+        left, right = (operand(network, state.signal(name)) for name in node.inputs)
+        return product(network, node.name, left, right)
+    inner = form.chain.inner
+    outer = next(name for name in node.inputs if name != inner.name)
+    return lowered(network, form, [state.signal(name) for name in (*inner.inputs, outer)])
 
 
 def _reduce_sum(state: Lowering, node: Node) -> Drive:
-    signal, known = state.signal(node.inputs[0]), types(state.graph)[node.name]
-    layout, axes = state.network.layout(signal), node.integers("axes")
-    kept = tuple(1 if axis in axes else n for axis, n in enumerate(layout.shape))
-    return Drive(known.shape, known.range, (Synapses(signal.population, nest(dense(kept), layout)),))
+    known, axes = types(state.graph)[node.name], node.integers("axes")
+    parts = []
+    for signal in state.terms(node.inputs[0]):
+        layout = state.network.layout(signal)
+        kept = tuple(1 if axis in axes else n for axis, n in enumerate(layout.shape))
+        parts.append(Synapses(signal.population, nest(dense(kept), layout)))
+    return Drive(known.shape, known.range, tuple(parts))
 
 
-def _view(state: Lowering, node: Node) -> Signal | Drive:
+def _view(state: Lowering, node: Node) -> Value:
     """Views cost nothing: they are how the next synapses number their axons."""
     view: View = ("reshape", node.integers("shape")) if node.op == "reshape" else ("permute", node.integers("axes"))
-    if len(state.graph.consumers[node.inputs[0]]) > 1:
+    if len(state.graph.consumers[node.inputs[0]]) > 1 and isinstance(state.values[node.inputs[0]], Drive):
         state.signal(node.inputs[0])
     value = state.values[node.inputs[0]]
     seen = reshaped(value, view) if isinstance(value, Drive) else None
-    return seen or state.network.viewed(state.signal(node.inputs[0]), view)
+    return seen or _through(state, node, view)
 
 
-def _slice(state: Lowering, node: Node) -> Signal:
+def _slice(state: Lowering, node: Node) -> Value:
     """A part of a population's neurons; those that nothing reads need no synapse."""
     part: View = ("slice", (node.integer("axis"), node.integer("start"), node.integer("stop")))
-    return state.network.viewed(state.signal(node.inputs[0]), part)
+    return _through(state, node, part)
+
+
+def _through(state: Lowering, node: Node, view: View) -> Signal | Several:
+    """The signals of a value through a view."""
+    signals = tuple(state.network.viewed(signal, view) for signal in state.terms(node.inputs[0]))
+    return signals[0] if len(signals) == 1 else Several(signals)
 
 
 def _readout(state: Lowering, node: Node) -> Signal:

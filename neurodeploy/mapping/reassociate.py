@@ -44,7 +44,7 @@ def _inner(graph: Graph, node: Node) -> bool:
 
 def _kv_wanted(graph: Graph, names: tuple[str, str, str], order: AttentionOrder) -> bool:
     if order != "auto":
-        return order == "kv"
+        return order == "stream" or order.startswith("kv")
     known = types(graph)
     (n, k), (_, m), (_, p) = (known[name].shape[-2:] for name in names)
     return products(k, m, p) + products(n, k, p) < products(n, k, m) + products(n, m, p)

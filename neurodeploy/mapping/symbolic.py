@@ -7,19 +7,24 @@ from math import prod
 from neurodeploy.errors import Finding, UnsupportedModelError
 from neurodeploy.ir.chip import Bias, ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
 from neurodeploy.ir.graph import Graph
-from neurodeploy.ir.mapped import AttentionOrder, ConvWeights, NeuronChoice, Population
+from neurodeploy.ir.mapped import AttentionOrder, ConvWeights, NeuronChoice, Population, Residual
 from neurodeploy.mapping.builder import Joint, Network, through
 from neurodeploy.mapping.layout import Layout, dense, nest, regridded, renumbered
 from neurodeploy.mapping.lower import walk
 
 
-def lower(graph: Graph, attention: AttentionOrder = "auto", neurons: NeuronChoice = "stock") -> ChipNetwork:
+def lower(
+    graph: Graph,
+    attention: AttentionOrder = "auto",
+    neurons: NeuronChoice = "stock",
+    residual: Residual = "graded",
+) -> ChipNetwork:
     """The symbolic network of a quantized graph: that of `mapping.lower`, in patterns.
 
     Raises UnsupportedModelError for an op without a lowering, or a convolution whose image lies among its neurons so
     that no pattern expresses it (ND-M151), DoesNotFitError where a bound fails.
     """
-    state = walk(graph, attention, neurons)
+    state = walk(graph, attention, neurons, residual)
     network = state.network
     patterns = [(joint, _pattern(network, joint)) for joint in network.crossbars]
     wrong = [_refused(joint) for joint, pattern in patterns if pattern is None]

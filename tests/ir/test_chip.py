@@ -26,7 +26,7 @@ def listed(pattern: Nest | Filters) -> Listed:
             to = pattern.target + sum(i * a.target for i, a in zip(at, pattern.axes, strict=True))
             of = pattern.source + sum(i * a.source for i, a in zip(at, pattern.axes, strict=True))
             entry = tuple(i if n > 1 else 0 for i, n in zip(at, own, strict=True))
-            found.append((to, of, int(weight[at]) << pattern.exponent, entry))
+            found.append((to, of, int(weight[at]) << max(pattern.exponent, 0), entry))
         return found
     return listed_filters(pattern)
 

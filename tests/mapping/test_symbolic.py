@@ -27,7 +27,7 @@ def unrolled(crossbar: Crossbar, graph: MappedGraph) -> Triples:
     """Every synapse of a crossbar, those of weight zero left out."""
     weights = crossbar.weights
     if isinstance(weights, SparseWeights):
-        return ordered(weights.rows, weights.cols, weights.weights << weights.exponent)
+        return ordered(weights.rows, weights.cols, weights.weights << max(weights.exponent, 0))
     return convolution(weights, graph.by_name[crossbar.source].shape)
 
 
@@ -84,6 +84,7 @@ def assert_same_synapses(network: ChipNetwork, graph: MappedGraph) -> None:
         every = listed(ours.pattern)
         mine = np.array([(to, of, weight) for to, of, weight, _ in every if weight], np.int64).reshape(-1, 3).T
         wanted = unrolled(crossbar, graph)
+        assert getattr(ours.pattern, "exponent", 0) == getattr(crossbar.weights, "exponent", 0)
         assert np.array_equal(ordered(*mine), wanted), ours.name
         whole = Box.whole(ours.target_shape)
         assert ours.nonzero == wanted.shape[1]

@@ -15,7 +15,17 @@ from neurodeploy.backends.reference.ops import windows
 from neurodeploy.backends.result import Probes, RunResult, select_probes
 from neurodeploy.images import Images, check_images
 from neurodeploy.ir.graph import Node
-from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, apply_views
+from neurodeploy.ir.mapped import (
+    KEY,
+    QUERY,
+    VALUE,
+    ConvWeights,
+    Crossbar,
+    MappedGraph,
+    Population,
+    SparseWeights,
+    apply_views,
+)
 from neurodeploy.numerics import PROFILES, Int64, lif_step
 from neurodeploy.progress import Progress
 
@@ -35,16 +45,20 @@ def run_mapped(
     start = time.perf_counter()
     chip = _Chip(mapped, _encode(mapped, checked))
     total, last = len(checked) * mapped.steps, max(p.depth for p in mapped.populations)
+    steps = total * mapped.period + last
     trace = {name: np.zeros((total, mapped.by_name[name].size), np.int32) for name in watched}
-    membrane = {name: np.zeros_like(steps) for name, steps in trace.items()}
-    for now in range(total + last):
+    membrane = {name: np.zeros_like(rows) for name, rows in trace.items()}
+    for now in range(steps):
         chip.step(now)
         for name in watched:
-            index = now - mapped.by_name[name].depth
+            population = mapped.by_name[name]
+            index, phase = divmod(now - population.depth, mapped.period)
             if 0 <= index < total:
-                trace[name][index], membrane[name][index] = chip.sent[name][-1], chip.membrane[name]
+                trace[name][index] += chip.sent[name][-1].astype(np.int32)  # silent but in its phase
+                busy = population.phases == phase
+                membrane[name][index][busy] = chip.membrane[name][busy]
         if progress:
-            progress(now + 1, total + last)
+            progress(now + 1, steps)
     counts = trace[mapped.output].astype(np.int64).reshape(len(checked), mapped.steps, -1).sum(axis=1)
     logits = counts + mapped.output_bias.astype(np.int64)
     spikes = {name: _shaped(mapped, name, trace, len(checked)).astype(np.uint8) for name in names}
@@ -78,6 +92,7 @@ class _Chip:
         }
         self.longest = 1 + max((c.delay for c in mapped.crossbars), default=0)
         self.sent = {p.name: [np.zeros(p.size, np.int64)] * (self.longest + 1) for p in mapped.populations}
+        self.counts = {p.name: np.zeros((2, p.size), np.int64) for p in mapped.populations if p.kind == "memory"}
         self.membrane = {p.name: np.zeros(p.size, np.int64) for p in mapped.populations}
 
     def step(self, now: int) -> None:
@@ -88,14 +103,18 @@ class _Chip:
 
     def _fire(self, population: Population, now: int) -> Int64:
         if population.kind == "source":
-            return self.codes[now] if now < len(self.codes) else np.zeros(population.size, np.int64)
+            index, phase = divmod(now, self.mapped.period)
+            silent = phase or index >= len(self.codes)
+            return np.zeros(population.size, np.int64) if silent else self.codes[index]
         if population.kind == "product":
             return self._input(population, "a_in1") * self._input(population, "a_in2")
         if population.kind == "max":
             return np.asarray(np.max([self._input(population, port) for port in self.ports[population.name]], axis=0))
         total = self._input(population, "a_in")
-        if population.kind == "lif":
+        if population.kind in ("lif", "hold"):
             return self._lif(population, total, now)
+        if population.kind == "memory":
+            return self._memory(population, total, now)
         return np.maximum(total, 0) if population.kind == "relu" else total
 
     def _input(self, population: Population, port: str) -> Int64:
@@ -110,23 +129,38 @@ class _Chip:
         if isinstance(crossbar.weights, SparseWeights):
             total = np.zeros(target.size, np.int64)
             weights = crossbar.weights
-            np.add.at(total, weights.rows, (weights.weights << weights.exponent) * payload[weights.cols])
+            sent = weights.weights * payload[weights.cols]
+            np.add.at(
+                total, weights.rows, sent << weights.exponent if weights.exponent > 0 else sent >> -weights.exponent
+            )
             return total
         return _convolve(crossbar.weights, payload.reshape(self.mapped.by_name[crossbar.source].shape))
 
     def _lif(self, population: Population, total: Int64, now: int) -> Int64:
-        if population.resets and (now - population.depth) % self.mapped.steps == 0:
-            self.membrane[population.name] = np.zeros(population.size, np.int64)
+        """A LIF; a hold takes part in the time steps of its phase alone."""
+        since, before = now - population.depth - population.phases, self.membrane[population.name]
+        begins = population.resets & (since % (self.mapped.steps * self.mapped.period) == 0)
         bias = np.broadcast_to(population.bias_mant.astype(np.int64) << population.bias_exp, population.shape)
-        spikes, self.membrane[population.name] = lif_step(
+        spikes, after = lif_step(
             total,
-            self.membrane[population.name],
+            np.where(begins, 0, before),
             bias.reshape(-1),
             population.vth,
             population.dv,
             self.profile,
         )
-        return spikes
+        due = (since % self.mapped.period == 0) | (population.kind == "lif")
+        self.membrane[population.name] = np.where(due, after, before)
+        return np.where(due, spikes, 0)
+
+    def _memory(self, population: Population, total: Int64, now: int) -> Int64:
+        """Counts of this period and of the last one, which queries ask for."""
+        if (now - population.depth) % self.mapped.period == 0:
+            counts = self.counts[population.name]
+            self.counts[population.name] = np.stack([np.zeros_like(counts[0]), counts[0]])
+        counts = self.counts[population.name]
+        counts[0] += (total & (KEY | VALUE)) == KEY | VALUE
+        return np.where(total & QUERY, counts[1], 0)
 
 
 def _convolve(weights: ConvWeights, payload: Int64) -> Int64:
