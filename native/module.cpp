@@ -93,20 +93,24 @@ void add_matmul(Program& program, RefTuple a, RefTuple b, RefTuple y, const Loop
                             small, large});
 }
 
-// fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs.  rows: row, runs, run_bytes, positions, rows, steps.
-// pool: kernel, stride, padding, size, two axes each; empty for none.
+// fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs.
+// rows: row, runs, run_bytes, positions, rows, steps.  pool: kernel, stride, padding, size, two axes each; empty for none.
+// lookup: offsets, axons, ends (addresses), groups, segments, rows, plane; empty for none.
 void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, const Sizes& fan_in, const Sizes& rows,
-              i64 step_y, i64 position_y, NeuronTuple cell, const Sizes& pool, bool small) {
-    i64 fan[7], row[6], window[8] = {};
+              i64 step_y, i64 position_y, NeuronTuple cell, const Sizes& pool, const Sizes& lookup, bool small) {
+    i64 fan[7], row[6], window[8] = {}, tables[7] = {};
     put(fan, fan_in);
     put(row, rows);
     if (!pool.empty()) put(window, pool);
+    if (!lookup.empty()) put(tables, lookup);
     GemmArgs args{};
     args.x = place(x), args.y = place(y), args.v = place(v), args.tail = Tail(tail);
     args.weights = constant<i8>(fan[0]), args.offsets = constant<i32>(fan[1]), args.bias = constant<i32>(fan[2]);
     args.columns = constant<i8>(fan[3]), args.tap = fan[4], args.k4 = fan[5], args.outputs = fan[6];
     args.row = row[0], args.runs = row[1], args.run_bytes = row[2], args.positions = row[3];
     args.rows = row[4], args.steps = row[5];
+    args.lookup = {constant<i32>(tables[0]), constant<i32>(tables[1]), constant<i32>(tables[2]),
+                   tables[3], tables[4], tables[5], tables[6]};
     args.small = small, args.step_y = step_y, args.position_y = position_y, args.neuron = neuron(cell);
     i64* to[] = {args.pool.kernel, args.pool.stride, args.pool.padding, args.pool.size};
     for (int i = 0; i < 8; ++i) to[i / 2][i % 2] = window[i];
@@ -141,10 +145,16 @@ std::vector<double> profile(Program& program, const ReadOnly& images, const std:
 
 }  // namespace
 
+constexpr int INTERFACE = 1;  // the same in backends/native/engine.py: one more whenever a call or its meaning changes
+
 NB_MODULE(_engine, module) {
     module.doc() = "Kernels of the native backend; see neurodeploy.backends.native.";
+    module.attr("INTERFACE") = INTERFACE;
     module.attr("OUTPUTS") = OUTPUTS;
     module.attr("GROUP") = GROUP;
+    module.attr("AXONS") = AXONS;
+    module.attr("LANES") = LANES;
+    module.attr("LOOKUP_LANES") = LOOKUP_LANES;
     module.def("paths", &paths, "Processor paths that can run here, the fastest first.");
     nb::class_<Program>(module, "Program")
         .def(nb::init<const std::string&>(), "path"_a)
@@ -156,8 +166,10 @@ NB_MODULE(_engine, module) {
         .def("matmul", &add_matmul, "a"_a, "b"_a, "y"_a, "loop"_a, "n"_a, "k"_a, "m"_a, "strides"_a,
              "small"_a, "large"_a)
         .def("gemm", &add_gemm, "tail"_a, "x"_a, "y"_a, "v"_a, "fan_in"_a, "rows"_a, "step_y"_a, "position_y"_a,
-             "neuron"_a, "pool"_a, "small"_a)
+             "neuron"_a, "pool"_a, "lookup"_a, "small"_a)
         .def("finish", &Program::finish, "arena"_a)
+        .def_prop_ro("lookup_gain", &Program::lookup_gain,
+                     "How many times as fast as the tile tables are, measured once; 0 where the path has none.")
         .def_prop_ro("scratch", &Program::scratch, "Bytes of scratch that each thread has.")
         .def_prop_ro("blocks", &Program::blocks, "Blocks of memory that were allocated until now.")
         .def("run", &run, "images"_a, "outputs"_a, "first"_a, "samples"_a, "threads"_a)

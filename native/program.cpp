@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <thread>
@@ -51,12 +53,18 @@ void wait(int round) {
 
 // Bytes of scratch of a thread, as the kernels take them.
 i64 scratch_of(const GemmArgs& args) {
-    const i64 lines = args.tail == Tail::pool_lif ? args.pool.kernel[0] * args.positions + 1  // a ring, and the largest
-                                                  : 2;                                        // halves of a wide block
-    const i64 sums = std::max(2 * STRIP_ROWS, lines * args.rows) * OUTPUTS * i64(sizeof(i32));
-    if (args.columns == nullptr) return sums;
-    const i64 axons = args.k4 * GROUP;  // at most half of them are listed, as u16
-    return sums + std::max(EVENT_ROWS, args.rows) * (axons + i64(sizeof(i64))) + 64;
+    const bool pools = args.tail == Tail::pool_lif;
+    const i64 row = OUTPUTS * i64(sizeof(i32));
+    const i64 lines = pools ? args.pool.kernel[0] * args.positions + 1 : 2;  // and the largest; halves of a wide block
+    i64 bytes = std::max(2 * STRIP_ROWS, lines * args.rows) * row;
+    if (args.columns != nullptr) {  // at most half of the axons are listed, as u16
+        bytes += std::max(EVENT_ROWS, args.rows) * (args.k4 * GROUP + i64(sizeof(i64))) + 64;
+    }
+    if (args.lookup.groups == 0) return bytes;
+    const i64 planes = (args.tap * GROUP + AXONS - 1) / AXONS * args.lookup.plane * 2 + 64;
+    const i64 ring = (args.pool.kernel[0] + portable::lookup_lines(args) - 1) * args.positions + 1;
+    const i64 sums = pools ? ring * args.rows : std::max(LOOKUP_LANES * LANES, args.rows);
+    return std::max(bytes, planes + LOOKUP_WORK + sums * row);
 }
 
 i64 scratch_of(const MatmulArgs& args) {
@@ -109,6 +117,15 @@ Program::Program(const std::string& path) : kernels_(nullptr) {
         if (path == kernels->name) kernels_ = kernels;
     }
     if (kernels_ == nullptr) throw std::invalid_argument("this processor has no path " + path);
+}
+
+double Program::lookup_gain() const {
+    static std::map<const Kernels*, double> measured;
+    static std::mutex one;
+    const std::lock_guard<std::mutex> hold(one);
+    const auto found = measured.find(kernels_);
+    if (found != measured.end()) return found->second;
+    return measured[kernels_] = kernels_->lookup_gain();
 }
 
 void Program::add(const Step& step) {

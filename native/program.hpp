@@ -52,6 +52,9 @@ public:
 
     void finish(i64 arena) { arena_bytes_ = arena; }
 
+    // How many times as fast as the tile the tables of kernels/lookup.hpp are; 0 where the path has none.
+    double lookup_gain() const;
+
     // Bytes of scratch that each thread has.
     i64 scratch() const { return scratch_bytes_; }
 

@@ -1,10 +1,11 @@
 // Convolutions and linear layers, with what follows them: nothing, a LIF population, or max pooling and a LIF.
-#include "neuron.hpp"
-#include "tile.hpp"
+#include "lookup.hpp"
+#include "tail.hpp"
 
 namespace neurodeploy::ND_PATH {
 namespace {
 
+constexpr double LEAST_LOOKED_UP = 0.2;  // the share of axons that fire below which columns are faster than tables
 constexpr i64 CHUNK_BYTES = 256 << 10;  // of axons that stay in the second cache while the weights pass
 
 // The sums of `count` positions of a run, for one block of outputs.
@@ -21,91 +22,6 @@ void sum_rows(const GemmArgs& args, const u8* x, i64 count, i64 block, i32* sums
     }
 }
 
-inline i64 width(const GemmArgs& args, i64 block) { return least(OUTPUTS, args.outputs - block * OUTPUTS); }
-
-void write(const GemmArgs& args, const i32* sums, i64 count, i64 block, i32* y) {
-    const i32* bias = args.bias + block * OUTPUTS;
-    const i64 n = width(args, block);
-    for (i64 p = 0; p < count; ++p) {
-        for (i64 t = 0; t < args.rows; ++t) {
-            i32* out = y + p * args.position_y + t * args.step_y;
-            for (i64 o = 0; o < n; ++o) out[o] = i32(u32(sums[o]) + u32(bias[o]));
-            sums += OUTPUTS;
-        }
-    }
-}
-
-// The T steps of 32 neurons at one position; sums of one step `next` elements after those of the step before.
-#if defined(__AVX512BW__)
-
-template <class Decay>
-void fire(const GemmArgs& args, const i32* sums, i64 next, i64 block, u8* y, i32* kept) {
-    const i64 n = width(args, block);
-    const __mmask32 lanes = __mmask32(~u32(0) >> (OUTPUTS - n));
-    const Neuron neuron = args.neuron;
-    const __m128i shift = _mm_cvtsi32_si128(neuron.shift);
-    const __m512i threshold = _mm512_set1_epi32(neuron.threshold);
-    __m512i v[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, bias[2];
-    for (int i = 0; i < 2; ++i) bias[i] = _mm512_loadu_si512(args.bias + block * OUTPUTS + 16 * i);
-    for (i64 t = 0; t < args.steps; ++t) {
-        __mmask32 fires = 0;
-#pragma GCC unroll 2
-        for (int i = 0; i < 2; ++i) {
-            const __m512i current = _mm512_sll_epi32(_mm512_loadu_si512(sums + t * next + 16 * i), shift);
-            v[i] = _mm512_add_epi32(_mm512_add_epi32(Decay::kept(v[i], neuron), current), bias[i]);
-            const __mmask16 over = _mm512_cmpgt_epi32_mask(v[i], threshold);
-            v[i] = _mm512_maskz_mov_epi32(__mmask16(~over), v[i]);
-            fires |= __mmask32(over) << 16 * i;
-        }
-        const __m256i spikes = _mm256_maskz_set1_epi8(fires, 1);
-        u8* out = y + t * args.step_y;
-        if (n == OUTPUTS) {
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), spikes);
-        } else {
-            _mm256_mask_storeu_epi8(out, lanes, spikes);
-        }
-        if (kept) {
-            _mm512_mask_storeu_epi32(kept + t * args.step_y, __mmask16(lanes), v[0]);
-            _mm512_mask_storeu_epi32(kept + t * args.step_y + 16, __mmask16(lanes >> 16), v[1]);
-        }
-    }
-}
-
-#else
-
-template <class Decay>
-void fire(const GemmArgs& args, const i32* __restrict sums, i64 next, i64 block, u8* __restrict y, i32* kept) {
-    alignas(64) i32 v[OUTPUTS] = {};
-    alignas(64) u8 spikes[OUTPUTS];
-    const i32* bias = args.bias + block * OUTPUTS;
-    const Neuron neuron = args.neuron;
-    const i64 n = width(args, block);
-    for (i64 t = 0; t < args.steps; ++t) {
-        for (i64 o = 0; o < OUTPUTS; ++o) {
-            v[o] = charged<Decay>(v[o], sums[t * next + o], bias[o], neuron);
-            const bool fires = v[o] > neuron.threshold;
-            spikes[o] = fires;
-            v[o] = fires ? 0 : v[o];
-        }
-        for (i64 o = 0; o < n; ++o) y[t * args.step_y + o] = spikes[o];
-        if (kept) {
-            for (i64 o = 0; o < n; ++o) kept[t * args.step_y + o] = v[o];
-        }
-    }
-}
-
-#endif
-
-inline i64 next_step(const GemmArgs& args) { return args.rows == 1 ? 0 : OUTPUTS; }
-
-template <class Decay>
-void fire_all(const GemmArgs& args, const i32* sums, i64 count, i64 block, u8* y, i32* v) {
-    for (i64 p = 0; p < count; ++p) {
-        fire<Decay>(args, sums + p * args.rows * OUTPUTS, next_step(args), block, y + p * args.position_y,
-                    v ? v + p * args.position_y : v);
-    }
-}
-
 // Positions of a run that are summed together.
 struct Strip {
     i64 run, first, count;
@@ -114,8 +30,8 @@ struct Strip {
 struct Strips {
     i64 size, per_run, count;
 
-    explicit Strips(const GemmArgs& args)
-        : size(most(i64(1), STRIP_ROWS / args.rows)),
+    explicit Strips(const GemmArgs& args, i64 rows = STRIP_ROWS)
+        : size(least(args.positions, most(i64(1), rows / args.rows))),
           per_run((args.positions + size - 1) / size),
           count(args.runs * per_run) {}
 
@@ -233,8 +149,68 @@ void by_columns(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit e
     }
 }
 
+// Scratch of the lookup path: index planes, and the strips of a chunk as vectors.
+struct Tables {
+    u16* planes;
+    char* work;
+    i32* sums;
+    Vector vectors[LOOKUP_LANES];
+    i64 count = 0, rows = 0;
+
+    Tables(const GemmArgs& args, char* scratch) : planes(reinterpret_cast<u16*>(scratch)) {
+        const i64 bytes = (args.tap * GROUP + AXONS - 1) / AXONS * args.lookup.plane * i64(sizeof(u16));
+        work = scratch + (bytes + 63) / 64 * 64;
+        sums = reinterpret_cast<i32*>(work + LOOKUP_WORK);
+    }
+
+    void add(const GemmArgs& args, const Strip& strip) {
+        const i64 n = strip.count * args.rows, first = strip.run * (args.run_bytes / args.row) + strip.first * args.rows;
+        for (i64 r = 0; r < n; r += LANES) vectors[count++] = {first + r, least(LANES, n - r), rows + r};
+        rows += n;
+    }
+
+    void sum(const GemmArgs& args, i64 block, i32* to) { look_up(args, planes, vectors, count, block, work, to); }
+};
+
+inline i64 vectors_of(const GemmArgs& args, i64 positions) { return (positions * args.rows + LANES - 1) / LANES; }
+
+template <class Emit>
+void by_tables(const GemmArgs& args, Tables& tables, i64 part, i64 parts, Emit emit) {
+    const Strips strips(args, LOOKUP_LANES * LANES);
+    const i64 per_chunk = most(i64(1), LOOKUP_LANES / vectors_of(args, strips.size));
+    const i64 chunks = (strips.count + per_chunk - 1) / per_chunk, blocks = blocks_of(args, OUTPUTS);
+    const i64 tasks = chunks * blocks;
+    for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
+        const i64 chunk = task / blocks, block = task % blocks;
+        const i64 first = strips.count * chunk / chunks, last = strips.count * (chunk + 1) / chunks;
+        tables.count = tables.rows = 0;
+        for (i64 i = first; i < last; ++i) tables.add(args, strips.at(args, i));
+        tables.sum(args, block, tables.sums);
+        const i32* sums = tables.sums;
+        for (i64 i = first; i < last; ++i) {
+            const Strip strip = strips.at(args, i);
+            emit(sums, strip.count, block, place_of(args, strip, block));
+            sums += strip.count * args.rows * OUTPUTS;
+        }
+    }
+}
+
+// Whether so few axons fire, by one row in seven (which meets all time steps), that columns are faster than tables.
+bool is_quiet(const GemmArgs& args, const u8* x) {
+    i64 fired = 0, rows = 0;
+    for (i64 row = 0; row < args.lookup.rows; row += 7, ++rows) {
+        fired += count_fired(x + row * args.row, args.offsets, args.tap, args.tap);
+    }
+    return double(fired) < LEAST_LOOKED_UP * double(rows * args.tap * GROUP);
+}
+
 template <class X, class Emit>
 void by_strips(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emit) {
+    if (args.lookup.groups && !(args.columns && is_quiet(args, at<u8>(spaces, args.x)))) {
+        Tables tables(args, spaces[SCRATCH]);
+        index_planes(args, at<u8>(spaces, args.x), tables.planes);
+        return by_tables(args, tables, part, parts, emit);
+    }
     if (args.columns) return by_columns(args, spaces, part, parts, emit);
     by_tiles<X>(args, spaces, part, parts, emit);
 }
@@ -256,14 +232,21 @@ void with_lif(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
     });
 }
 
-// The largest sums of a window, over the lines of a ring that holds the last kernel[0] lines.
-void pooled(const GemmArgs& args, const i32* ring, i64 line_size, i64 py, i64 px, i32* __restrict largest) {
+// Lines of sums that pooling windows still need, `lines` of them, the oldest overwritten first.
+struct Ring {
+    i32* sums;
+    i64 lines, line_size;
+    i32* line(i64 y) const { return sums + y % lines * line_size; }
+};
+
+// The largest sums of a window.
+void pooled(const GemmArgs& args, const Ring& ring, i64 py, i64 px, i32* __restrict largest) {
     const Pool& pool = args.pool;
     const i64 top = py * pool.stride[0] - pool.padding[0], left = px * pool.stride[1] - pool.padding[1];
     const i64 size = args.rows * OUTPUTS;
     for (i64 i = 0; i < size; ++i) largest[i] = INT32_MIN;
     for (i64 y = most(top, i64(0)); y < least(top + pool.kernel[0], args.runs); ++y) {
-        const i32* line = ring + y % pool.kernel[0] * line_size;
+        const i32* line = ring.line(y);
         for (i64 x = most(left, i64(0)); x < least(left + pool.kernel[1], args.positions); ++x) {
             const i32* __restrict tap = line + x * size;
             for (i64 i = 0; i < size; i += OUTPUTS) {
@@ -274,23 +257,18 @@ void pooled(const GemmArgs& args, const i32* ring, i64 line_size, i64 py, i64 px
 }
 
 // Line by line of the pooled map; a line of the convolution is summed once, when the first window reaches it.
-template <class X, class Decay>
-void pool_band(const GemmArgs& args, Spaces spaces, i64 block, i64 first, i64 last) {
+// sum(line, to): puts the sums of a line, or of that and some after it, into the ring; how many.
+template <class Decay, class Sum>
+void pool_band(const GemmArgs& args, Spaces spaces, const Ring& ring, i32* largest, i64 block, i64 first, i64 last,
+               Sum sum) {
     const Pool& pool = args.pool;
-    const i64 line_size = args.positions * args.rows * OUTPUTS;
-    const u8* x = at<u8>(spaces, args.x);
-    i32* largest = reinterpret_cast<i32*>(spaces[SCRATCH]);
-    i32* ring = largest + args.rows * OUTPUTS;
     i64 done = most(i64(0), first * pool.stride[0] - pool.padding[0]);
     for (i64 py = first; py < last; ++py) {
         const i64 top = py * pool.stride[0] - pool.padding[0];
         done = most(done, top);
-        for (; done < least(top + pool.kernel[0], args.runs); ++done) {
-            sum_rows<X>(args, x + done * args.run_bytes, args.positions, block,
-                             ring + done % pool.kernel[0] * line_size);
-        }
+        while (done < least(top + pool.kernel[0], args.runs)) done += sum(done);
         for (i64 px = 0; px < pool.size[1]; ++px) {
-            pooled(args, ring, line_size, py, px, largest);
+            pooled(args, ring, py, px, largest);
             const i64 to = (py * pool.size[1] + px) * args.position_y + block * OUTPUTS;
             i32* v = args.v.space == ABSENT ? nullptr : at<i32>(spaces, args.v) + to;
             fire<Decay>(args, largest, next_step(args), block, at<u8>(spaces, args.y) + to, v);
@@ -298,14 +276,47 @@ void pool_band(const GemmArgs& args, Spaces spaces, i64 block, i64 first, i64 la
     }
 }
 
-template <class X, class Decay>
-void with_pool(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
+template <class Decay, class Task>
+void each_band(const GemmArgs& args, i64 part, i64 parts, Task band) {
     const i64 blocks = blocks_of(args, OUTPUTS), bands = blocks % parts ? parts : 1;
     const i64 tasks = blocks * bands, lines = args.pool.size[0];
     for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
-        const i64 band = task / blocks;
-        pool_band<X, Decay>(args, spaces, task % blocks, lines * band / bands, lines * (band + 1) / bands);
+        const i64 index = task / blocks;
+        band(task % blocks, lines * index / bands, lines * (index + 1) / bands);
     }
+}
+
+template <class X, class Decay>
+void with_pool(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
+    const u8* x = at<u8>(spaces, args.x);
+    char* scratch = spaces[SCRATCH];
+    const i64 size = args.rows * OUTPUTS, line_size = args.positions * size;
+    if (args.lookup.groups == 0) {
+        i32* largest = reinterpret_cast<i32*>(scratch);
+        const Ring ring{largest + size, args.pool.kernel[0], line_size};
+        return each_band<Decay>(args, part, parts, [&](i64 block, i64 first, i64 last) {
+            pool_band<Decay>(args, spaces, ring, largest, block, first, last, [&](i64 line) {
+                sum_rows<X>(args, x + line * args.run_bytes, args.positions, block, ring.line(line));
+                return i64(1);
+            });
+        });
+    }
+    Tables tables(args, scratch);
+    index_planes(args, x, tables.planes);
+    const i64 lines = lookup_lines(args);
+    const Ring ring{tables.sums + size, args.pool.kernel[0] + lines - 1, line_size};
+    each_band<Decay>(args, part, parts, [&](i64 block, i64 first, i64 last) {
+        pool_band<Decay>(args, spaces, ring, tables.sums, block, first, last, [&](i64 line) {
+            const i64 count = least(lines, args.runs - line);
+            tables.count = tables.rows = 0;
+            for (i64 i = 0; i < count; ++i) {
+                tables.rows = (ring.line(line + i) - ring.sums) / OUTPUTS;
+                tables.add(args, {line + i, 0, args.positions});
+            }
+            tables.sum(args, block, ring.sums);
+            return count;
+        });
+    });
 }
 
 template <class X, class Decay>

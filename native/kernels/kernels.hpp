@@ -13,6 +13,7 @@ struct Kernels {
     void (*lif)(const LifArgs&, Spaces, i64 part, i64 parts);
     void (*matmul)(const MatmulArgs&, Spaces, i64 part, i64 parts);
     void (*gemm)(const GemmArgs&, Spaces, i64 part, i64 parts);
+    double (*lookup_gain)();
 };
 
 namespace portable { extern const Kernels kernels; }
@@ -26,6 +27,7 @@ void encode(const EncodeArgs&, Spaces, i64 part, i64 parts);
 void lif(const LifArgs&, Spaces, i64 part, i64 parts);
 void matmul(const MatmulArgs&, Spaces, i64 part, i64 parts);
 void gemm(const GemmArgs&, Spaces, i64 part, i64 parts);
+double lookup_gain();
 
 template <class T>
 static inline T least(T a, T b) { return a < b ? a : b; }

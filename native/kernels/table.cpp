@@ -5,6 +5,6 @@
 
 namespace neurodeploy::ND_PATH {
 
-extern const Kernels kernels = {ND_NAME(ND_PATH), map, encode, lif, matmul, gemm};
+extern const Kernels kernels = {ND_NAME(ND_PATH), map, encode, lif, matmul, gemm, lookup_gain};
 
 }  // namespace neurodeploy::ND_PATH

@@ -13,6 +13,10 @@ inline constexpr i64 GROUP = 4;
 inline constexpr i64 WIDE = 64;  // outputs of a column of the event path
 inline constexpr i64 STRIP_ROWS = 48;  // sums that wait for their neurons, in L1
 inline constexpr i64 EVENT_ROWS = 800;  // rows that are listed together for the event path
+inline constexpr i64 LANES = 32;         // rows of a vector of the lookup path
+inline constexpr i64 AXONS = 6;          // that index a table
+inline constexpr i64 LOOKUP_LANES = 56;  // vectors that are summed while a table lies in the first cache
+inline constexpr i64 LOOKUP_WORK = LANES * 4 * 64 * 2 + LOOKUP_LANES * 16 * LANES * 2;  // bytes: tables, int16 sums
 
 namespace ND_PATH {
 
@@ -41,6 +45,11 @@ void add_columns(const std::uint16_t* fired, i64 count, const i8* columns, i32* 
 
 // The share of axons that fire above which the tile is faster than columns.
 extern const double MOST_FIRED;
+
+// Lines of a convolution before a pooling whose sums are looked up together.
+static inline i64 lookup_lines(const GemmArgs& args) {
+    return most(i64(1), LOOKUP_LANES / ((args.positions * args.rows + LANES - 1) / LANES));
+}
 
 // Rows in tiles of nearly equal height.
 static inline void tiles(i64 rows, const u8* x, i64 row, const i32* offsets, i64 k4, const i8* weights, bool small,

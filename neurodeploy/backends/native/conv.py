@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.backends.native import lookup
+from neurodeploy.backends.native.axons import Axons
 from neurodeploy.backends.native.lower import SIGNED_BYTE_MAX, TILE_GROUP, TILE_OUTPUTS
 from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import BYTES, Buffer, Shape, Space, Type, View, dense
@@ -23,25 +25,8 @@ from neurodeploy.ir.types import Interval
 SUMS, LIF, POOL_LIF = 0, 1, 2  # what follows the sums (native/plan.hpp)
 NO_NEURON = (0, 12, 0, 0)
 BYTE_MAX = 255
-WIDER = 1 << 31
 LONGEST_LIST = 1 << 16  # of axons, by 16-bit indices
 LEAST_EVENT_OUTPUTS, LEAST_EVENT_CHANNELS = 128, 64  # below, listing the axons takes longer than it saves
-
-
-@dataclass(frozen=True)
-class Axons:
-    """Where the kernel finds the input: bytes from row to row and from run to run, and offsets of the taps."""
-
-    view: View
-    offsets: NDArray[np.int32]
-    row: int
-    runs: int
-    run_bytes: int
-    positions: int
-    rows: int  # a position: T, or 1 where the input is the same in all steps
-    zero: int  # what stands in memory for 0
-    tap: int  # groups of axons that lie side by side; each tap of the weights is padded to so many
-    most: int = WIDER  # that any axon is in memory
 
 
 @dataclass(frozen=True)
@@ -183,6 +168,7 @@ def _gemm(
         position_y=y.strides[-1] if len(y.shape) > 2 else 0,
         neuron=numbers,
         pool=[n for sizes in conv.pool for n in sizes] if conv.pool else [],
+        lookup=lookup.place(recorder, axons, matrix, runs, positions, conv.pool is not None),
         small=axons.most <= SIGNED_BYTE_MAX,
     )
 

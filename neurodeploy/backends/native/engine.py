@@ -9,18 +9,25 @@ from typing import Any
 from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
 
 PATH_VARIABLE = "NEURODEPLOY_NATIVE_PATH"
+INTERFACE = 1  # of the extension (native/module.cpp): an editable install may hold one of another version
 MISSING = "the native backend is not built here"
 MEND = "reinstall neurodeploy with a C++ compiler on the PATH"
 
 
 def load() -> Any:
-    """The extension module. Raises EnvironmentMissingError where it was not built."""
+    """The extension module. Raises EnvironmentMissingError where it was not built, or by another version."""
     try:
-        return import_module("neurodeploy.backends.native._engine")
+        engine = import_module("neurodeploy.backends.native._engine")
     except ImportError as error:
-        need, advice = "the compiled extension of the backend native", f"{MEND}, or use the backend onnx"
-        finding = Finding("ND-B020", "", need, str(error), advice)
-        raise EnvironmentMissingError(finding) from error
+        raise _missing("the compiled extension of the backend native", str(error)) from error
+    built = getattr(engine, "INTERFACE", 0)
+    if built != INTERFACE:
+        raise _missing(f"interface {INTERFACE} of the compiled extension", f"{built}: one of another version")
+    return engine
+
+
+def _missing(need: str, have: str) -> EnvironmentMissingError:
+    return EnvironmentMissingError(Finding("ND-B020", "", need, have, f"{MEND}, or use the backend onnx"))
 
 
 def available() -> bool:

@@ -43,7 +43,9 @@ def from_bytes(data: bytes, source: str = "") -> Graph:
         first = error.findings[0]
         layer = f"{first.layer}: " if first.layer else ""
         raise _invalid(_ILLEGAL, layer + first.need, first.have, source) from error
-    again = to_model(graph, model.producer_version).SerializeToString(deterministic=True)
+    producer = model.producer_version
+    del model  # as large as the weights, like the next two
+    again = to_model(graph, producer).SerializeToString(deterministic=True)
     if again != bytes(body):  # a view would be compared element by element
         raise _invalid(_FOREIGN, "what neurodeploy writes for this graph", "other bytes around it", source)
     return graph

@@ -42,9 +42,16 @@ def functions(assembly: str) -> dict[str, str]:
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="assembly of x86-64")
 @pytest.mark.skipif(COMPILER is None or shutil.which("c++filt") is None, reason="no C++ compiler")
-@pytest.mark.parametrize(("path", "name", "register"), [("avx512", "tile_of", "zmm"), ("avx2", "rows_of", "ymm")])
-def test_no_sum_of_a_tile_is_spilled(path: str, name: str, register: str) -> None:
-    source = str(NATIVE / "kernels" / "tile.cpp")
+@pytest.mark.parametrize(
+    ("path", "file", "name", "register"),
+    [
+        ("avx512", "tile", "tile_of", "zmm"),
+        ("avx2", "tile", "rows_of", "ymm"),
+        ("avx512", "lookup", "tables_of", "zmm"),
+    ],
+)
+def test_no_sum_of_a_tile_is_spilled(path: str, file: str, name: str, register: str) -> None:
+    source = str(NATIVE / "kernels" / f"{file}.cpp")
     command = [str(COMPILER), *shipped(path), "-S", "-o", "-", source]
     assembly = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     readable = subprocess.run(["c++filt"], input=assembly, check=True, capture_output=True, text=True).stdout

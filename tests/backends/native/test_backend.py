@@ -138,6 +138,13 @@ def test_missing_extension_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
         assert dispatch.chosen_backend("auto") == "onnx"
 
 
+def test_an_extension_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native.engine, "INTERFACE", native.engine.load().INTERFACE + 1)
+    assert not native.available()
+    with pytest.raises(EnvironmentMissingError, match=r"(?s)ND-B020.*another version"):
+        native.run(small(), np.zeros((1, 1, 2, 2), np.float32))
+
+
 def test_auto_is_native() -> None:
     assert dispatch.chosen_backend("auto") == "native"
     assert dispatch.chosen_backend("onnx") == "onnx"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends import native, reference
-from neurodeploy.backends.native import conv
+from neurodeploy.backends.native import conv, lookup
 from neurodeploy.backends.native.engine import PATH_VARIABLE
 from neurodeploy.backends.result import RunResult
 from neurodeploy.ir.artefact import load
@@ -36,6 +36,7 @@ def assert_equal(graph: Graph, seed: int, monkeypatch: pytest.MonkeyPatch) -> No
     images = random_images(graph, 2, seed)
     for name, usual in EVENT_LIMITS.items():  # every other graph takes the event path, whatever the size of a layer
         monkeypatch.setattr(conv, name, 0 if seed % 2 else usual)
+    monkeypatch.setenv(lookup.FORCE, str(seed // 2 % 2))  # and every other pair the tables, where the path has them
     expected = reference.run(graph, images, "all")
     for index, path in enumerate(native.paths()):
         monkeypatch.setenv(PATH_VARIABLE, path)

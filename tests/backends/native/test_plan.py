@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends import native, reference
-from neurodeploy.backends.native import conv, engine, lower, plan
+from neurodeploy.backends.native import conv, engine, lookup, lower, plan
 from neurodeploy.backends.native.recorder import Recorder
 from neurodeploy.errors import DoesNotFitError
 from neurodeploy.ir.graph import Graph, Node, tensor
@@ -147,3 +147,59 @@ def test_a_broken_build_is_not_skipped(
     item = Item()
     conftest.pytest_collection_modifyitems([item])  # type: ignore[list-item]
     assert len(item.markers) == skipped
+
+
+@pytest.mark.parametrize("tap", [8, 12, 16])
+def test_no_segment_of_a_table_sum_leaves_int16(tap: int) -> None:
+    rng = np.random.default_rng(tap)
+    first = (np.arange(30)[:, None] * tap + np.arange(0, tap, 6)).reshape(-1)
+    for low, high in ((-128, 128), (127, 128), (-128, -127), (0, 1)):
+        matrix = rng.integers(low, high, (5, 30 * tap)).astype(np.int8)
+        starts, ends = [0, *(found := lookup.segments(matrix, first, 6, tap))[:-1]], found
+        for start, end in zip(starts, ends, strict=True):
+            last = 30 * tap if end == len(first) else first[end]
+            part = matrix[:, first[start] : last].astype(np.int64)
+            assert np.maximum(part, 0).sum(axis=1).max() <= 32767
+            assert np.minimum(part, 0).sum(axis=1).min() >= -32768
+        assert ends[-1] == len(first)
+        signs = [np.maximum(sign * matrix.astype(np.int64), 0).sum(axis=1).max() for sign in (1, -1)]
+        assert (len(ends) > 1) == (max(signs) > 32767)
+
+
+def dense_graph(channels: int, steps: int, pool: bool) -> Graph:
+    """All pixels fire in all steps, and every weight is as large as it can be: sums far beyond int16."""
+    weight = np.full((40, channels, 3, 3), 127)
+    weight[::2] = -128
+    window = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1)}
+    pooled = [Node("max_pool", "pool", ("wide",), window)] if pool else []
+    size = 64 if pool else 225
+    return replace(
+        quantized(
+            encode((channels, 15, 15), lo=0, hi=1),
+            lif("spikes", "pixels", np.full((channels, 1, 1), 200), vth=2),
+            convolution("wide", "spikes", weight, padding=1),
+            *pooled,
+            lif("fires", "pool" if pool else "wide", np.zeros((40, 1, 1)), vth=16_000),
+            Node("reshape", "flat", ("fires",), {"shape": (40 * size,)}),
+            convolution("head", "flat", np.ones((2, 40 * size))),
+            READOUT,
+            steps=steps,
+        ),
+        profile="int32",
+    )
+
+
+@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize(("channels", "steps"), [(28, 1), (70, 4), (9, 10)])
+def test_tables_whose_sums_leave_int16(channels: int, steps: int, pool: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = dense_graph(channels, steps, pool)
+    assert reference.run(graph, random_images(graph, 1, 0)).logits.any(), "nothing fires"
+    for seed in range(4):
+        assert_equal(graph, seed, monkeypatch)
+
+
+def test_tables_are_where_they_are_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(lookup.FORCE, raising=False)
+    gain = engine.load().Program(native.paths()[0]).lookup_gain
+    assert gain >= 0
+    assert engine.load().Program("portable").lookup_gain == 0

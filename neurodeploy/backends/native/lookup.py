@@ -1,0 +1,73 @@
+"""Where the kernel sums binary axons by tables (native/kernels/lookup.hpp), and in what order."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.backends.native import engine
+from neurodeploy.backends.native.axons import Axons
+from neurodeploy.backends.native.lower import TILE_GROUP, TILE_OUTPUTS
+from neurodeploy.backends.native.recorder import Recorder
+
+FORCE = "NEURODEPLOY_NATIVE_LOOKUP"  # 1: wherever tables can be used; 0: nowhere
+LEAST_GAIN = 1.4  # over the tile; below, tables are not worth their making
+LEAST_FAN_IN, LEAST_ROWS = 256, 512  # below, making tables and turning sums takes longer than it saves
+MOST_CHANNELS = 4096  # of a tap (native/kernels/lookup.hpp)
+INT16_MAX = 32767
+
+
+def place(
+    recorder: Recorder, axons: Axons, matrix: NDArray[np.int8], runs: int, positions: int, pools: bool
+) -> list[int]:
+    """The lookup arguments of a convolution, or none where the tile (or columns) serves it better."""
+    if not _suits(recorder, axons, matrix, runs, positions, pools):
+        return []
+    built = engine.load()
+    taps = axons.offsets[:: axons.tap].astype(np.int64) // axons.row
+    groups = np.arange(-(-axons.tap * TILE_GROUP // built.AXONS))
+    rows = (runs - 1) * axons.run_bytes // axons.row + positions * axons.rows + int(taps.max())
+    plane = rows + built.LANES  # the last vector may begin at the last row
+    offsets = (taps[:, None] + plane * groups).reshape(-1)
+    first = (np.arange(len(taps))[:, None] * axons.tap * TILE_GROUP + built.AXONS * groups).reshape(-1)
+    ends = segments(matrix, first, built.AXONS, axons.tap * TILE_GROUP)
+    arrays = [recorder.program.keep(np.asarray(array, np.int32)) for array in (offsets, first, ends)]
+    return [*arrays, len(first), len(ends), rows, plane]
+
+
+def _suits(recorder: Recorder, axons: Axons, matrix: NDArray[np.int8], runs: int, positions: int, pools: bool) -> bool:
+    built, rows = engine.load(), positions * axons.rows
+    taps = axons.offsets[:: axons.tap]
+    if axons.most > 1 or axons.tap * TILE_GROUP > MOST_CHANNELS or axons.row < 1 or np.any(taps % axons.row):
+        return False
+    if axons.run_bytes % axons.row or (rows if pools else axons.rows) > built.LOOKUP_LANES * built.LANES:
+        return False
+    forced, gain = os.environ.get(FORCE, ""), recorder.program.lookup_gain
+    if forced or gain == 0:
+        return gain > 0 and forced != "0"
+    large = matrix.shape[1] >= LEAST_FAN_IN and runs * rows >= LEAST_ROWS and len(matrix) >= TILE_OUTPUTS
+    return bool(large and gain >= LEAST_GAIN)
+
+
+def segments(matrix: NDArray[np.int8], first: NDArray[np.int64], axons: int, channels: int) -> NDArray[Any]:
+    """The group before which each segment ends, so that no sum over a segment leaves int16.
+
+    matrix: int8 [outputs, fan-in].  first: the first axon of each group.  channels: of a tap, which no group leaves.
+    """
+    ends = np.minimum(first + axons, (first // channels + 1) * channels)
+    worst = []
+    for sign in (1, -1):
+        sums = np.cumsum(np.maximum(sign * matrix.astype(np.int32), 0), axis=1, dtype=np.int64)
+        sums = np.concatenate([np.zeros((len(matrix), 1), np.int64), sums], axis=1)
+        worst.append(sums[:, ends] - sums[:, first])
+    steps = np.concatenate(worst)  # [2 outputs, groups]
+    found, held = list[int](), np.zeros(len(steps), np.int64)
+    for group in range(steps.shape[1]):
+        if (held + steps[:, group]).max() > INT16_MAX:
+            found.append(group)
+            held[:] = 0
+        held += steps[:, group]
+    return np.array([*found, steps.shape[1]])
