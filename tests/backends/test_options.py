@@ -76,3 +76,9 @@ def test_attention_is_an_option_of_the_mapped_network_alone(deployed: CompiledMo
 def test_probes_of_a_comparison(deployed: CompiledModel, probes: Any) -> None:
     with pytest.raises(UsageError, match="ND-B001"):
         compare(deployed, images(deployed), ("reference", "onnx"), probes=probes)
+
+
+def test_options_of_a_crossbar(deployed: CompiledModel) -> None:
+    wrong = {"target": 5, "adc_bits": "5", "active_rows": "most", "inputs": 1}
+    assert refused(deployed, "crossbar", **wrong) == [("ND-B008", name) for name in wrong]
+    deployed.run(images(deployed), "crossbar", target="crossbar-isaac", adc_bits=np.int64(6), active_rows=np.int32(3))

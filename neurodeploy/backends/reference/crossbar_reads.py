@@ -15,7 +15,7 @@ from neurodeploy.ir.graph import Node
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.numerics import Int64
 
-VALUES = 1 << 22  # taps, or codes, that are laid out at a time
+VALUES = 1 << 20  # taps, or codes, that are laid out at a time
 
 
 @dataclass
