@@ -58,7 +58,8 @@ def phase_claims(graph: MappedGraph) -> Iterator[Claim]:
         mixed = len(np.unique(p.phase == EVERY)) > 1
         yield p.name, "neurons that all hear one phase each, or all hear every one", not mixed, "both"
         every = not mixed and bool((p.phase == EVERY).all())
-        yield p.name, "a sum or a memory, to hear every phase", not every or p.kind in ("sum", "memory"), p.kind
+        hears = p.kind in ("sum", "memory") or (p.kind == "lif" and idle(p))
+        yield p.name, "a sum, a memory or a LIF without memory, to hear every phase", not every or hears, p.kind
         yield p.name, "a memory that hears every phase", p.kind != "memory" or every, p.kind
 
 
@@ -82,15 +83,20 @@ def in_phase(graph: MappedGraph, c: Crossbar) -> bool:
         given, heard = _ends(c, source, target)
     except ValueError:
         return False
-    if (heard == EVERY).all():
-        if target.kind != "memory":
-            return c.shift == 0
+    if target.kind == "memory":
         first = 0 if (_weights(c) == QUERY).all() else -graph.period
-        arrival = given + c.shift
-        return bool((given != EVERY).all() and (arrival >= first).all() and (arrival < first + graph.period).all())
-    if source.kind == "memory":  # a token's query comes in its phase, and a hold takes no other
-        return target.kind == "hold" and c.shift == 0
-    return bool((given != EVERY).all() and (given + c.shift == heard).all())
+        arrival = np.where(given == EVERY, 0, given) + c.shift
+        return bool((arrival >= first).all() and (arrival < first + np.where(given == EVERY, 1, graph.period)).all())
+    if (heard == EVERY).all():
+        return c.shift == 0
+    if (given == EVERY).any():  # a token's result comes with its query, in its phase, and a hold takes no other
+        return target.kind == "hold" and c.shift == 0 and _remembered(graph, source)
+    return bool((given + c.shift == heard).all())
+
+
+def _remembered(graph: MappedGraph, p: Population) -> bool:
+    """Whether a population sends what memories answered, and nothing else."""
+    return all(graph.by_name[c.source].kind == "memory" for c in graph.crossbars if c.target == p.name)
 
 
 def _ends(c: Crossbar, source: Population, target: Population) -> tuple[Int64, Int64]:

@@ -109,6 +109,11 @@ class Population:
         return self.kind in CUSTOM
 
     @property
+    def spiking(self) -> bool:
+        """Whether it has a membrane and sends spikes."""
+        return self.kind in ("lif", "hold")
+
+    @property
     def phases(self) -> NDArray[np.int64]:
         """The phase of each neuron, int64 [size]."""
         return np.broadcast_to(self.phase, self.shape).reshape(-1)

@@ -163,7 +163,7 @@ def _conv_rules(name: str, w: ConvWeights, source: Population, target: Populatio
 def _reach_rules(graph: MappedGraph, profile: Profile) -> Iterator[Rule]:
     for name, reach in reaches(graph).items():
         p = graph.by_name[name]
-        limit = profile.activation_max if p.kind in ("lif", "hold") else profile.payload_max
+        limit = profile.activation_max if p.spiking else profile.payload_max
         yield _width(name, "summed inputs", reach.received, _symmetric(limit))
         yield Rule(REACH, name, f"an interval that holds {reach.sent}", reach.sent.within(p.interval), p.interval)
 

@@ -42,7 +42,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def lif_values(graph: MappedGraph) -> tuple[str, ...]:
     """What can be probed: values of the quantized graph that LIF populations compute, in their order."""
-    return tuple(p.value for p in graph.populations if p.kind == "lif" and p.value)
+    return tuple(p.value for p in graph.populations if p.spiking and p.value)
 
 
 def export(graph: MappedGraph, target: Path, overwrite: bool = False) -> Path:
@@ -124,7 +124,7 @@ def _plain(graph: MappedGraph, arrays: Arrays) -> dict[str, Any]:
 
 
 def _probes(graph: MappedGraph) -> Iterator[tuple[str, dict[str, Any]]]:
-    by_value = {p.value: p for p in graph.populations if p.kind == "lif"}
+    by_value = {p.value: p for p in graph.populations if p.spiking}
     for value in lif_values(graph):
         population, views = graph.views.get(value, (by_value[value].name, ()))
         yield value, {"population": population, "views": views}

@@ -40,7 +40,7 @@ def run_mapped(
     progress(done, total) counts time steps.  Raises UsageError for bad images or probes.
     """
     checked = check_images(images, mapped.image_shape)
-    names = select_probes(probes, [p.value for p in mapped.populations if p.kind == "lif" and p.value])
+    names = select_probes(probes, [p.value for p in mapped.populations if p.spiking and p.value])
     watched = {mapped.views[name][0] for name in names} | {mapped.output}
     start = time.perf_counter()
     chip = _Chip(mapped, _encode(mapped, checked))
@@ -87,9 +87,9 @@ class _Chip:
     def __init__(self, mapped: MappedGraph, codes: Int64) -> None:
         self.mapped, self.codes = mapped, codes
         self.profile = PROFILES[mapped.profile]
-        self.ports = {
-            p.name: sorted({c.port for c in mapped.crossbars if c.target == p.name}) for p in mapped.populations
-        }
+        self.inputs: dict[str, dict[str, list[Crossbar]]] = {p.name: {} for p in mapped.populations}
+        for c in mapped.crossbars:
+            self.inputs[c.target].setdefault(c.port, []).append(c)
         self.longest = 1 + max((c.delay for c in mapped.crossbars), default=0)
         self.sent = {p.name: [np.zeros(p.size, np.int64)] * (self.longest + 1) for p in mapped.populations}
         self.counts = {p.name: np.zeros((2, p.size), np.int64) for p in mapped.populations if p.kind == "memory"}
@@ -109,9 +109,9 @@ class _Chip:
         if population.kind == "product":
             return self._input(population, "a_in1") * self._input(population, "a_in2")
         if population.kind == "max":
-            return np.asarray(np.max([self._input(population, port) for port in self.ports[population.name]], axis=0))
+            return np.asarray(np.max([self._input(population, port) for port in self.inputs[population.name]], axis=0))
         total = self._input(population, "a_in")
-        if population.kind in ("lif", "hold"):
+        if population.spiking:
             return self._lif(population, total, now)
         if population.kind == "memory":
             return self._memory(population, total, now)
@@ -119,8 +119,8 @@ class _Chip:
 
     def _input(self, population: Population, port: str) -> Int64:
         total = np.zeros(population.size, np.int64)
-        for crossbar in self.mapped.crossbars:
-            if crossbar.target == population.name and crossbar.port == port:
+        for crossbar in self.inputs[population.name].get(port, ()):
+            if self.sent[crossbar.source][-1 - crossbar.delay].any():
                 total = total + self._deliver(crossbar, population)
         return total
 
