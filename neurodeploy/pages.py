@@ -27,7 +27,8 @@ from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.verify import types
 from neurodeploy.progress import Progress, share
-from neurodeploy.report.page import Content, Observer, page
+from neurodeploy.report.page import Content, Mesh, Observer, page
+from neurodeploy.targets import load_target
 
 MAPPED = 8  # samples, of those observed, that the chip's spikes are measured on
 
@@ -149,6 +150,7 @@ def html(
         comparison=comparison,
         mapping=bill.as_json(),
         placement=bill.placement,
+        mesh=_mesh(asked.target or graph.metadata.get("target") or "loihi2"),
         sends=None if bill.activity is None else bill.activity.rates,
         date=asked.date,
     )
@@ -165,6 +167,12 @@ def installed() -> tuple[str, ...]:
     """The backends of the quantized graph that work here."""
     found = {"native": native.available(), "onnx": find_spec("onnxruntime") is not None}
     return ("reference", *(name for name, there in found.items() if there))
+
+
+def _mesh(target: str | PathLike[str]) -> Mesh:
+    """The routers of a chip, as far as its file knows them."""
+    chip = load_target(target)
+    return Mesh(chip.mesh or (0, 0), chip.cores_a_router or 1)
 
 
 def _both(observer: Observer, meter: ActivityMeter) -> Callable[[str, Images], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,19 @@ MOST_CHIPS = 24  # that are drawn
 MOST_SQUARES = 640  # cores that are drawn with words of their own; beyond, a chip is an image with a pixel a core
 
 Rates = Mapping[str, NDArray[np.float64] | float]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A chip's routers (x, y), (0, 0) if unknown, and the cores at each, which are drawn as a square."""
+
+    routers: tuple[int, int] = (0, 0)
+    a_router: int = 1
+
+    @property
+    def side(self) -> int:
+        """Cores along a side of the square of a router."""
+        return 1 + isqrt(self.a_router - 1)
 
 
 @dataclass(frozen=True)
@@ -61,28 +75,20 @@ class HeatMap:
     rows: int
 
 
-def cores_of(placement: Placement, limits: Mapping[str, int | None], rates: Rates | None) -> list[Core]:
+def cores_of(placement: Placement, mesh: Mesh, limits: Mapping[str, int | None], rates: Rates | None) -> list[Core]:
     """Every used core in the order of the placement; none where there are no coordinates.
 
     limits: resource -> limit of a core.  rates: population -> spikes a neuron and step.
     """
-    sharing = _a_router(placement)
-    found, seen = [], dict[tuple[int, int, int], int]()
+    found = []
     for tiles, (chip, x, y), slot in zip(placement.cores, placement.at, placement.slots, strict=True):
-        nth = seen[chip, x, y] = seen.get((chip, x, y), -1) + 1
+        row, column = divmod(slot % mesh.a_router, mesh.side)
         fill, resource = _fill(sum((placement.tiling.cuts[t.population].use(t) for t in tiles), Use()), limits)
         spikes = None if rates is None else sum(_spikes(tile, rates) for tile in tiles)
         holds = tuple(dict.fromkeys(tile.population for tile in tiles))
-        found.append(Core(chip, slot, x * sharing + nth, y, fill, resource, spikes, holds))
+        place = x * mesh.side + column, y * mesh.side + row
+        found.append(Core(chip, slot, *place, fill, resource, spikes, holds))
     return found
-
-
-def _a_router(placement: Placement) -> int:
-    """The most cores that one router has."""
-    counts: dict[tuple[int, int, int], int] = {}
-    for at in placement.at:
-        counts[at] = counts.get(at, 0) + 1
-    return max(counts.values(), default=1)
 
 
 def _fill(use: Use, limits: Mapping[str, int | None]) -> tuple[float, str]:
@@ -103,20 +109,21 @@ def _spikes(tile: Tile, rates: Rates) -> float:
     return float(rate[box].sum())
 
 
-def heat_maps(cores: Sequence[Core]) -> tuple[HeatMap, ...]:
+def heat_maps(cores: Sequence[Core], mesh: Mesh) -> tuple[HeatMap, ...]:
     """The maps by fill and, where rates are known, by spikes; of the first chips."""
     drawn = [core for core in cores if core.chip < MOST_CHIPS]
     if not drawn:
         return ()
-    maps = [_map(drawn, "Fill", "of the limit that the core uses most of", 1.0, [core.fill for core in drawn])]
+    maps = [_map(drawn, mesh, "Fill", "of the limit that the core uses most of", 1.0, [core.fill for core in drawn])]
     spikes = [core.spikes for core in drawn if core.spikes is not None]
     if len(spikes) == len(drawn):
-        maps.append(_map(drawn, "Spikes", "spikes that the core's neurons send in a step", max(spikes), spikes))
+        maps.append(_map(drawn, mesh, "Spikes", "spikes that the core's neurons send in a step", max(spikes), spikes))
     return tuple(maps)
 
 
-def _map(drawn: Sequence[Core], title: str, unit: str, top: float, values: Sequence[float]) -> HeatMap:
-    columns, rows = 1 + max(core.column for core in drawn), 1 + max(core.row for core in drawn)
+def _map(drawn: Sequence[Core], mesh: Mesh, title: str, unit: str, top: float, values: Sequence[float]) -> HeatMap:
+    columns = max(mesh.routers[0] * mesh.side, 1 + max(core.column for core in drawn))
+    rows = max(mesh.routers[1] * mesh.side, 1 + max(core.row for core in drawn))
     shades = svg.colours(np.array(values) / (top or 1.0))
     chips = []
     for number in sorted({core.chip for core in drawn}):

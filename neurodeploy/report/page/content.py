@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import Placement
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import Bound
+from neurodeploy.report.page.chip import Mesh
 from neurodeploy.report.page.observe import Observer
 
 Document = Mapping[str, Any]
@@ -25,7 +26,8 @@ class Content:
     samples in the data).  images: float32 of the samples that it shows, in the order of `observer.shown`.
     logits: int64 [N, classes] of all samples, by `backend`.  labels: int64 [N].
     evaluation, operations, comparison: `as_json()` of what `neurodeploy.evaluation` gives.
-    mapping: `as_json()` of the bill on a chip.  placement: its cores.  sends: population -> spikes a neuron and step.
+    mapping: `as_json()` of the bill on a chip.  placement: its cores, on the `mesh` of a chip.
+    sends: population -> spikes a neuron and step.
     reasons: section -> why it has no content.  date: shown where it is given.
     """
 
@@ -43,6 +45,7 @@ class Content:
     comparison: Document | None = None
     mapping: Document | None = None
     placement: Placement | None = None
+    mesh: Mesh = field(default_factory=Mesh)
     sends: Mapping[str, NDArray[np.float64]] | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     date: str = ""

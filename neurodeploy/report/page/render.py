@@ -7,8 +7,9 @@ from typing import Any
 
 from neurodeploy.errors import EnvironmentMissingError, Finding, LimitExceededError
 from neurodeploy.report.page import svg
+from neurodeploy.report.page.activity import samples
 from neurodeploy.report.page.content import Content
-from neurodeploy.report.page.sections import samples, sections
+from neurodeploy.report.page.sections import sections
 from neurodeploy.report.text import cell
 from neurodeploy.version import __version__
 
