@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import product
 from math import prod
@@ -148,15 +148,22 @@ class Measure:
     plan: Plan
     step: Shape
     parts: int
-    _known: dict[tuple[Shape, int], Use] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, tile: Tile) -> Use:
         """What a tile uses."""
-        view = self.plan.view
-        if not view.flat:
-            return self.use(tile.index, tile.part)
-        first = int(np.ravel_multi_index(tile.box.start, view.neurons.shape))
-        return self.use((first // self.step[0],), tile.part)
+        return self.use(self.place(tile), tile.part)
+
+    def place(self, tile: Tile) -> Shape:
+        """The place of a tile in the view's grid."""
+        if not self.plan.view.flat:
+            return tile.index
+        first = int(np.ravel_multi_index(tile.box.start, self.plan.view.neurons.shape))
+        return (first // self.step[0],)
+
+    def rows(self, tile: Tile) -> tuple[int, ...]:
+        """Rows of a tile that each input has."""
+        pieces = zip(self.plan.view.inputs, self._given(self.place(tile), tile.part), strict=True)
+        return tuple(int(one.needs(*piece)["rows"]) for one, piece in pieces)
 
     def use(self, index: Shape, part: int) -> Use:
         """What the tile at a place of the view's grid uses.
@@ -171,13 +178,17 @@ class Measure:
             for output in self.plan.outputs
         ]
         out = sum(prod(map(int, own)) * o.each for own, o in zip(axes, self.plan.outputs, strict=True))
-        pieces = [(self._counts(one, index), *one.piece(part, self.parts)) for one in self.plan.view.inputs]
-        found = self.plan.needs(np.int64(prod(extents)), np.int64(held), np.int64(out), pieces)
+        found = self.plan.needs(np.int64(prod(extents)), np.int64(held), np.int64(out), self._given(index, part))
         needs = {name: int(value) for name, value in found.items()}
         needs |= {} if first else {"neurons": 0, "axons_out": 0}
         most = self.plan.target.limit("active_rows")
         active = needs["rows"] if most is None else min(needs["rows"], most)
         return Use(**needs, active_rows=active)
+
+    def _given(self, index: Shape, part: int) -> list[tuple[Counts, Int64, Int64]]:
+        """Of each input, the counts of the box and the chunks of the part."""
+        pieces = [map(np.int64, one.piece(part, self.parts)) for one in self.plan.view.inputs]
+        return [(self._counts(one, index), *piece) for one, piece in zip(self.plan.view.inputs, pieces, strict=True)]
 
     def _counts(self, one: Input, index: Shape) -> Counts:
         pairs = zip(one.factors.axes, self.step, index, strict=True)

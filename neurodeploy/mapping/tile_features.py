@@ -16,6 +16,7 @@ _INSTEAD = {
     "relu": "a network that pools spikes and not currents, or a target with graded spikes",
     "product": "a network without products of activations (Q-K attention), or a target that multiplies",
     "hold": "stock neurons, or a target whose neurons are programmable",
+    "memory": "stock neurons, or a target whose neurons are programmable",
     "max": "stock neurons, or a target whose neurons are programmable",
 }
 

@@ -72,7 +72,7 @@ def _cut(
         exceeded = tuple(_exceeded(cut, plan))
         yield from exceeded
     yield from _fan_in(plan)
-    grids[neurons.name] = view, measure.step
+    grids[neurons.name] = view, view.shape if exceeded else measure.step  # what is refused asks no axons of others
     if not exceeded:
         cuts[neurons.name] = cut
 
