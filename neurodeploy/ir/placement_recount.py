@@ -145,15 +145,21 @@ class _Boxes:
 def _expanded(first: tuple[int, int], digits: Sequence[Digit], target: _Boxes, source: _Boxes) -> Counted:
     """Every synapse, one by one."""
     whole = _product(digits)
-    box = target.of(first[0] + whole.target)
-    pairs = np.unique(np.stack([box, first[1] + whole.source]), axis=1)
-    weights = np.unique(np.stack([box, whole.row, whole.column]), axis=1)
-    rows, columns = (np.unique(np.stack([box, part]), axis=1) for part in (whole.row, whole.column))
-    listed = (box[None], pairs, weights, rows, columns)
+    box, axon = target.of(first[0] + whole.target), first[1] + whole.source
+    entry = whole.row * (int(whole.column.max(initial=0)) + 1) + whole.column
+    axons, *others = (_pairs(box, part) for part in (axon, entry, whole.row, whole.column))
+    listed = ((box, box), axons, *others)
     each = {name: np.bincount(part[0], minlength=target.size) for name, part in zip(COUNTS, listed, strict=True)}
-    sender = source.of(pairs[1])
-    links = np.unique(np.stack([sender, pairs[0]]), axis=1)
+    sender = source.of(axons[1])
+    links = np.stack(_pairs(sender, axons[0]))
     return Counted(**each, reached=np.bincount(sender, minlength=source.size), links=links)
+
+
+def _pairs(a: Int64, b: Int64) -> tuple[Int64, Int64]:
+    """Pairs of numbers from 0 on, each once."""
+    base = int(b.max(initial=0)) + 1
+    first, second = np.divmod(_different(a * base + b), base)
+    return first, second
 
 
 def _product(digits: Sequence[Digit]) -> Digit:
@@ -213,6 +219,15 @@ def _combined(
     return Counted(**counts, reached=reached, links=np.concatenate(links, axis=1))
 
 
+def _different(values: Int64) -> Int64:
+    """The different ones of numbers from 0 on, ascending; np.unique would sort them, which takes ten times as long."""
+    if int(values.max(initial=0)) > 8 * len(values):
+        return np.unique(values)
+    seen = np.zeros(int(values.max(initial=0)) + 1, np.bool_)
+    seen[values] = True
+    return np.flatnonzero(seen)
+
+
 class _Senders:
     """The axons of boxes of the target, by box of the source; equal sets of axons are looked at once."""
 
@@ -227,7 +242,8 @@ class _Senders:
         least = self.first + sum(int(part.axons[0]) for part in parts)
         key = tuple((part.axons - part.axons[0]).tobytes() for part in parts)
         if (least, key) not in self.known:
-            self.known[least, key] = np.unique(self.box[self._sums(key) + least], return_counts=True)
+            counts = np.bincount(self.box[self._sums(key) + least])
+            self.known[least, key] = np.flatnonzero(counts), counts[counts > 0]
         return self.known[least, key]
 
     def _sums(self, key: tuple[bytes, ...]) -> Int64:
@@ -235,7 +251,7 @@ class _Senders:
         if key not in self.sums:
             total = np.zeros(1, np.int64)
             for one in sorted(key, key=len):
-                total = np.unique(total[:, None] + np.frombuffer(one, np.int64))
+                total = _different((total[:, None] + np.frombuffer(one, np.int64)).reshape(-1))
             self.sums[key] = total
         return self.sums[key]
 

@@ -138,20 +138,24 @@ class Mesh:
         """Swap the best pair of slots of a region until no swap helps."""
         held = self.held[region]
         inside, outside = self._around(region, held)
-        apart = np.abs(self.places[region][:, None] - self.places[region][None]).sum(axis=2)
-        ways = outside + inside @ apart  # [who, place]: the spikes times hops of who, were it at the place
-        at = np.arange(len(region))  # who -> place
+        places = self.places[region]
+        apart = np.abs(places[:, None] - places[None]).sum(axis=2)
+        ways = outside + inside @ apart  # [who, whose place]: the spikes times hops of who, were it there
+        both = 2 * inside * apart
+        at, gain = np.arange(len(region)), np.empty_like(ways)  # who -> place
         while self.work > 0:
-            here = ways[np.arange(len(at)), at]
-            moved = ways[:, at] - here[:, None]
-            gain = moved + moved.T + 2 * inside * apart[at][:, at]
+            here = ways.diagonal()
+            np.add(ways, ways.T, out=gain)
+            gain += both
+            gain -= here[:, None] + here
             one, two = divmod(int(gain.argmin()), len(at))
             if gain[one, two] >= 0:
                 break
-            a, b = at[one], at[two]
-            ways += (inside[:, one] - inside[:, two])[:, None] * (apart[b] - apart[a])
-            at[one], at[two] = b, a
-            self.work -= 10 * inside.size
+            ways += (inside[:, one] - inside[:, two])[:, None] * (apart[two] - apart[one])
+            _swap(at, ways.T, apart, apart.T, one=one, two=two)
+            both[[one, two]] = 2 * inside[[one, two]] * apart[[one, two]]
+            both[:, [one, two]] = both[[one, two]].T
+            self.work -= 5 * inside.size
         self.held[region[at]] = held
         self.slot[held[held >= 0]] = region[at][held >= 0]
 
@@ -186,3 +190,9 @@ class Mesh:
         limits = self.room.limits[region % self.room.cores]
         unfit = (self.uses[held][:, None] > limits[None]).any(axis=2)
         return np.asarray(NEVER * (unfit & (held >= 0)[:, None]))
+
+
+def _swap(*arrays: NDArray[np.int64] | Spikes, one: int, two: int) -> None:
+    """Exchange two rows of each array."""
+    for array in arrays:
+        array[[one, two]] = array[[two, one]]
