@@ -117,18 +117,18 @@ class Packing:
 
 
 def largest_count(graph: Graph, chain: Chain, saturated: bool) -> int:
-    """The largest count that a word holds: of the whole product, and where values come first, of the inner one."""
+    """The largest count of the whole product; where counts are not clipped, words hold those of the inner one too."""
     known = types(graph)
     inner, whole = known[chain.inner.name].range.hi, known[chain.outer.name].range.hi
-    if saturated:
-        whole = known[chain.outer.inputs[0]].shape[-1] * (saturation(graph, chain) or inner)
+    level = saturation(graph, chain) if saturated else 0
+    if level:
+        return known[chain.outer.inputs[0]].shape[-1] * level
     return max(whole, inner if chain.kv else 0)
 
 
-def packing(graph: Graph, chain: Chain, saturated: bool) -> Packing | None:
+def packing(graph: Graph, chain: Chain, highest: int) -> Packing | None:
     """The most channels that fit a word and divide the head's; None where there is no such number."""
     profile, channels = PROFILES[graph.profile], types(graph)[_value(chain)].shape[-1]
-    highest = largest_count(graph, chain, saturated)
     words = (Packing(count, highest.bit_length()) for count in range(profile.payload_bits, 1, -1))
     return next((w for w in words if channels % w.channels == 0 and w.word(highest) <= profile.payload_max), None)
 
@@ -139,7 +139,7 @@ def packing_conditions(graph: Graph, chain: Chain, saturated: bool) -> tuple[Con
     highest = largest_count(graph, chain, saturated)
     lowest = min(known[name].range.lo for name in (*chain.inner.inputs, *chain.outer.inputs))
     pair, channels = Packing(2, highest.bit_length()).word(highest), known[_value(chain)].shape[-1]
-    possible = pair > limit or packing(graph, chain, saturated) is not None
+    possible = pair > limit or packing(graph, chain, highest) is not None
     return (
         Condition("counts that are never negative", str(lowest), lowest >= 0),
         Condition(f"two counts up to {highest} in a payload up to {limit}", str(pair), pair <= limit),
@@ -157,16 +157,15 @@ def operand(network: Network, signal: Signal) -> Operand:
     return Operand(network.interval(signal), ((signal.population, network.layout(signal), 0),))
 
 
-def packed(network: Network, signal: Signal, packing: Packing) -> Operand:
-    """A signal [*B, k, m] as words [*B, k, m / channels]: so many synapses each, no neuron."""
+def packed(network: Network, signal: Signal, words: Packing | None) -> Operand:
+    """A signal [*B, k, m] as words [*B, k, m / channels], which are so many synapses each and no neuron."""
+    if words is None:
+        return operand(network, signal)
     shape = network.layout(signal).shape
-    signal = network.viewed(signal, ("reshape", (*shape[:-1], shape[-1] // packing.channels, packing.channels)))
-    layout = network.layout(signal)
-    parts = [
-        (signal.population, layout.part(len(shape), i, 1).dropped(len(shape)), packing.bits * i)
-        for i in range(packing.channels)
-    ]
-    return Operand(Interval(0, packing.word(network.interval(signal).hi)), tuple(parts))
+    signal = network.viewed(signal, ("reshape", (*shape[:-1], shape[-1] // words.channels, words.channels)))
+    layout, rank = network.layout(signal), len(shape)
+    parts = [(signal.population, layout.part(rank, i, 1).dropped(rank), words.bits * i) for i in range(words.channels)]
+    return Operand(Interval(0, words.word(network.interval(signal).hi)), tuple(parts))
 
 
 def product(network: Network, name: str, left: Operand, right: Operand) -> Drive:
@@ -196,11 +195,15 @@ def clipped(network: Network, name: str, drive: Drive, level: int) -> list[Signa
 
 @dataclass(frozen=True)
 class Form:
-    """How a chain is lowered: counts clipped at `level` (0: not), and value channels in words (None: not)."""
+    """How a chain is lowered: counts clipped at `level` (0: not), and value channels in words (None: not).
+
+    inner_words: of the inner product; those of the whole, unless clipping takes them apart in between.
+    """
 
     chain: Chain
     level: int
     words: Packing | None
+    inner_words: Packing | None
 
 
 def forms_of(graph: Graph, attention: AttentionOrder) -> tuple[Form, ...]:
@@ -223,10 +226,14 @@ def forms_of(graph: Graph, attention: AttentionOrder) -> tuple[Form, ...]:
     ]
     if wrong:
         raise DoesNotFitError(wrong)
-    return tuple(
-        Form(chain, saturation(graph, chain) if saturated else 0, packing(graph, chain, saturated) if pack else None)
-        for chain in chains(graph)
-    )
+    return tuple(_form(graph, chain, saturated, pack) for chain in chains(graph))
+
+
+def _form(graph: Graph, chain: Chain, saturated: bool, pack: bool) -> Form:
+    level = saturation(graph, chain) if saturated else 0
+    words = packing(graph, chain, largest_count(graph, chain, saturated)) if pack else None
+    inner = packing(graph, chain, types(graph)[chain.inner.name].range.hi) if words and level else words
+    return Form(chain, level, words, inner if chain.kv else None)
 
 
 def conditions(graph: Graph, chain: Chain, attention: AttentionOrder) -> tuple[Condition, ...]:
@@ -238,57 +245,42 @@ def conditions(graph: Graph, chain: Chain, attention: AttentionOrder) -> tuple[C
 
 def lowered(network: Network, form: Form, signals: Sequence[Signal]) -> Drive:
     """The whole of a chain; signals: inputs of the inner product, and the outer one's other."""
-    chain, level, words = form.chain, form.level, form.words
+    chain, name = form.chain, form.chain.inner.name
     first, second, other = signals
-    values = operand(network, second if chain.kv else other)
-    if words:
-        values = packed(network, second if chain.kv else other, words)
     if chain.kv:
-        middle = product(network, chain.inner.name, operand(network, first), values)
-        left, right = operand(network, other), _middle(network, chain.inner.name, middle, level, words)
+        middle = product(network, name, operand(network, first), packed(network, second, form.inner_words))
+        left, right = operand(network, other), _middle(network, form, middle)
     else:
-        middle = product(network, chain.inner.name, operand(network, first), operand(network, second))
-        left, right = _middle(network, chain.inner.name, middle, level, None), values
+        middle = product(network, name, operand(network, first), operand(network, second))
+        left, right = _middle(network, form, middle), packed(network, other, form.words)
     total = product(network, chain.outer.name, left, right)
-    return _unpacked(network, chain.outer.name, total, words) if words else total
+    return _unpacked(network, chain.outer.name, total, form.words) if form.words else total
 
 
-def _middle(network: Network, name: str, drive: Drive, level: int, words: Packing | None) -> Operand:
+def _middle(network: Network, form: Form, drive: Drive) -> Operand:
     """The result of the inner product on its way into the outer one, clipped or as it is."""
-    if not level:
+    name, words = form.chain.inner.name, form.words if form.chain.kv else None
+    if not form.level:
         return operand(network, network.graded(name, drive))
-    counts = _digits(network, name, drive, words, [dense(drive.shape)] * words.channels) if words else [drive]
-    parts: list[Synapses] = []
-    for i, count in enumerate(counts):
-        own = f"{name}/channel{i}" if words else name
-        for signal in clipped(network, own, count, level):
-            parts += network.relayed(signal, words.bits * i if words else 0).parts
-    highest = words.word(level) if words else level
-    return operand(network, network.graded(name, Drive(drive.shape, Interval(0, highest), tuple(parts))))
+    counts = _unpacked(network, name, drive, form.inner_words) if form.inner_words else drive
+    sides = [packed(network, signal, words) for signal in clipped(network, name, counts, form.level)]
+    shape, interval = sides[0].shape, Interval(0, words.word(form.level) if words else form.level)
+    parts = [Synapses(p, nest(dense(shape), at, exponent=e)) for side in sides for p, at, e in side.parts]
+    return operand(network, network.graded(name, Drive(shape, interval, tuple(parts))))
 
 
 def _unpacked(network: Network, name: str, drive: Drive, words: Packing) -> Drive:
-    """The counts in words [.., m / channels] as a drive [.., m]."""
+    """The counts in words [.., m / channels] as a drive [.., m]: shifts give the upper counts of each word, and what is
+    left of it the lower one."""
     rank, shape = len(drive.shape), (*drive.shape, words.channels)
-    places = [dense(shape).part(rank, i, 1).dropped(rank) for i in range(words.channels)]
-    counts = _digits(network, name, drive, words, places)
-    highest = max(count.interval.hi for count in counts)
-    whole = (*drive.shape[:-1], drive.shape[-1] * words.channels)
-    return Drive(whole, Interval(0, highest), tuple(part for count in counts for part in count.parts))
-
-
-def _digits(network: Network, name: str, drive: Drive, words: Packing, places: Sequence[Layout]) -> list[Drive]:
-    """The counts in words, a drive a channel onto the neurons at its place: shifts give the upper counts, and what is
-    left of each word the lower one."""
     upper = [network.graded(f"{name}/word", drive)]
     for i in range(1, words.channels):
         upper.append(network.graded(f"{name}/upper{i}", network.relayed(upper[-1], -words.bits)))
-    found = []
-    for i, (signal, place) in enumerate(zip(upper, places, strict=True)):
-        parts = [Synapses(signal.population, nest(place, network.layout(signal)))]
-        highest = network.interval(signal).hi
+    parts, highest = [], network.interval(upper[-1]).hi
+    for i, signal in enumerate(upper):
+        place = dense(shape).part(rank, i, 1).dropped(rank)
+        parts.append(Synapses(signal.population, nest(place, network.layout(signal))))
         for above in upper[i + 1 : i + 2]:
             parts.append(Synapses(above.population, nest(place, network.layout(above), -1, words.bits)))
-            highest = (1 << words.bits) - 1
-        found.append(Drive(drive.shape, Interval(0, highest), tuple(parts)))
-    return found
+            highest = max(highest, (1 << words.bits) - 1)
+    return Drive((*drive.shape[:-1], drive.shape[-1] * words.channels), Interval(0, highest), tuple(parts))

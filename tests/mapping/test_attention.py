@@ -10,7 +10,7 @@ from neurodeploy.backends.reference import run
 from neurodeploy.errors import DoesNotFitError
 from neurodeploy.mapping import lower, symbolic
 from neurodeploy.mapping.attention import chains as chains_of
-from neurodeploy.mapping.attention import packing, saturation
+from neurodeploy.mapping.attention import largest_count, packing, saturation
 from neurodeploy.quantize import quantize
 from tests.mapping.attention_graphs import attention, spikes
 from tests.mapping.test_lower import assert_equal_runs
@@ -50,7 +50,7 @@ def test_words_hold_more_than_two_channels() -> None:
     graph = attention(10, 9, 3)
     (chain,) = chains_of(graph)
     assert saturation(graph, chain) == 3
-    words = packing(graph, chain, saturated=True)
+    words = packing(graph, chain, largest_count(graph, chain, saturated=True))
     assert words and (words.channels, words.bits) == (3, 5)
     plain, packed = (
         sum(n.size for n in symbolic.lower(graph, form).neurons if n.kind == "product")
