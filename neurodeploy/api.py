@@ -37,7 +37,7 @@ from neurodeploy.evaluation import (
 from neurodeploy.images import Images, check_calibration, check_images, example_shape, slices
 from neurodeploy.ir import artefact
 from neurodeploy.ir.graph import Graph, live_nodes
-from neurodeploy.ir.mapped import AttentionOrder, MappedGraph, NeuronChoice
+from neurodeploy.ir.mapped import AttentionOrder, MappedGraph, NeuronChoice, Residual
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
@@ -154,18 +154,20 @@ class CompiledModel:
         *,
         attention: AttentionOrder = "auto",
         neurons: NeuronChoice = "stock",
+        residual: Residual = "graded",
         progress: Stages | None = None,
     ) -> Bill:
         """Cores, chips, latency, spikes and energy on a chip, or all that does not fit: `Bill.findings`.
 
         target: a name or the path of a TOML file, else the one it was compiled for.  images: to measure spikes on,
         some are enough; without, every neuron is taken to fire in every step.  neurons: Lava's own, or also the
-        custom ones.  progress(stage) is called as a stage begins.
+        custom ones.  attention, residual: how they are lowered, see docs/lowering.md.  progress(stage) is called as a
+        stage begins.
         Raises UsageError for bad images or an unknown target, InvalidFileError for a wrong target file.
         """
         from neurodeploy.mapping.bill import Asked, make_bill
         from neurodeploy.mapping.bill_papers import papers
-        from neurodeploy.mapping.bill_stages import stages_of
+        from neurodeploy.mapping.bill_stages import Form, stages_of
 
         chip = load_target(target or self.graph.metadata.get("target") or "loihi2")
         means, samples = ActivityMeter(measured_values(self.graph)), [0]
@@ -178,9 +180,10 @@ class CompiledModel:
             samples[0] = len(self.run(images, "reference", batch=1, watch=both).logits)
             return samples[0]
 
+        form = Form(attention, neurons, residual)
         asked = Asked(self.graph.name, chip, neurons, {"asked": attention}, self.bounds)
         measured = None if images is None else run
-        bill = make_bill(asked, stages_of(self.graph, chip, attention, neurons, measured), progress)
+        bill = make_bill(asked, stages_of(self.graph, chip, form, measured), progress)
         found = count_operations(self.graph, means.activities() or None, samples[0])
         return replace(bill, sections={**bill.sections, "papers' convention": papers(found)})
 

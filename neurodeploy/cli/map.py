@@ -10,6 +10,10 @@ import click
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
+ORDERS = (  # `ir.mapped.AttentionOrder`, which would load the compiler for --help
+    *("auto", "kv", "qk", "stream", "kv-saturated", "qk-saturated"),
+    *("kv-packed", "qk-packed", "kv-saturated-packed", "qk-saturated-packed"),
+)
 SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
 
 
@@ -18,10 +22,10 @@ SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
 @click.option("--target", metavar="TARGET", help="A chip by name, or a TOML file; else the one it was compiled for.")
 @click.option(
     "--attention",
-    metavar="ORDER",
+    type=click.Choice(ORDERS),
     default="auto",
     show_default=True,
-    help="Lowering of SSA's products: auto (the cheapest that fits), kv, qk.",
+    help="How SSA's products are lowered; auto: the cheapest that is exact and fits.",
 )
 @click.option(
     "--neurons",
@@ -29,6 +33,13 @@ SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
     default="stock",
     show_default=True,
     help="Lava's own neurons, or neurodeploy's custom ones beside them.",
+)
+@click.option(
+    "--residual",
+    type=click.Choice(("graded", "spikes")),
+    default="graded",
+    show_default=True,
+    help="Counts in neurons of their own, or each reader with the synapses of all terms.",
 )
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Measure spikes on these; without, every neuron in every step."
@@ -46,11 +57,12 @@ def map_(output: Output, artefact: Path, images: Path | None, limit: int, **rest
     samples = None if images is None else load_data(images, limit).images
     if samples is not None:
         options.note_clipped(output, deployed, samples)
-    choice = {name: rest[name] for name in ("attention", "neurons")}
+    choice = {name: rest[name] for name in ("attention", "neurons", "residual")}
     with output.stages() as stage:
         bill = deployed.map(rest["target"], samples, **choice, progress=stage)
     document = bill.as_json()
     tables = mapping.mapping_tables(document, every_layer=rest["every_layer"])
     if bill.findings:
-        output.fail(document, DoesNotFitError(bill.findings), *tables)
+        found = bill.findings if output.as_json else mapping.merged(bill.findings)
+        output.fail(document, DoesNotFitError(found), *tables)
     output.result(document, *tables)

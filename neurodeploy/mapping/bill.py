@@ -16,11 +16,13 @@ from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.proof import Bound
 from neurodeploy.mapping.bill_activity import Activity, Rates, activity
 from neurodeploy.mapping.bill_arrays import reads_of
+from neurodeploy.mapping.bill_constraints import constraint_rows
 from neurodeploy.mapping.bill_costs import Case, energy, pipeline
-from neurodeploy.mapping.bill_figures import Figure, counted
+from neurodeploy.mapping.bill_figures import Figure, computed, counted, worst
 from neurodeploy.mapping.bill_loads import Loads, loads
 from neurodeploy.mapping.bill_neurons import narrow_membranes
-from neurodeploy.mapping.bill_uses import Layer, Resource, layers_of, resources_of
+from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, resources_of
+from neurodeploy.mapping.constraint import Constraint
 from neurodeploy.mapping.place_room import room_of
 from neurodeploy.targets.target import Target
 
@@ -36,7 +38,8 @@ class Bill:
     same is here; figures stop where a stage refused.
     attention: what was asked for, what was taken, and every alternative with its price.  neurons: "stock" or "custom".
     sections: title -> figures.  resources: used and limit of each.  bottleneck: the resource with the highest share.
-    layers: populations in order of depth.  notes: what to know of the numbers, in words.
+    layers: populations in order of depth.  constraints: how every tile keeps to the spike-count constraint.
+    notes: what to know of the numbers, in words.
     network, placement: what the bill was made from, None where it came to neither; not part of the document.
     """
 
@@ -52,6 +55,7 @@ class Bill:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     samples: int = 0
+    constraints: tuple[Constraint, ...] = ()
     network: ChipNetwork | None = None
     placement: Placement | None = None
     activity: Activity | None = None
@@ -93,6 +97,7 @@ class Bill:
             "resources": [resource.as_json() for resource in self.resources],
             "layers": [asdict(layer) for layer in self.layers],
             "findings": [asdict(finding) for finding in self.findings],
+            "constraints": [asdict(row) for row in constraint_rows(self.constraints)],
             "notes": list(self.notes),
         }
 
@@ -106,6 +111,7 @@ class Stages:
 
     lower: Callable[[], ChipNetwork]
     tile: Callable[[ChipNetwork], Tiling]
+    constrain: Callable[[Tiling], Sequence[Constraint]]
     place: Callable[[Tiling, Mapping[str, Rates]], Placement]
     measure: Callable[[ChipNetwork], tuple[Mapping[str, Rates], int]] | None = None
 
@@ -140,6 +146,9 @@ def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | No
         say("tile")
         tiling = stages.tile(network)
         bill = replace(bill, layers=layers_of(network, tiling, target), resources=resources_of(tiling, None, target))
+        say("spike-count constraints")
+        met = stages.constrain(tiling)
+        bill = replace(bill, constraints=tuple(met))
         say("firing rates")
         active = activity(network, *(stages.measure(network) if stages.measure else ()))
         say("place")
@@ -154,8 +163,9 @@ def _placed(bill: Bill, asked: Asked, network: ChipNetwork, placement: Placement
     room = room_of(asked.target)
     found = loads(placement, active, room) if room else Loads(0, 0.0, 0.0)
     analog = asked.target.fact("adc", "bits") is not None
-    reads = reads_of(placement, active, asked.target) if analog else None
-    case = Case(asked.target, placement, found, active.worst, network.steps, network.depth, reads)
+    reads = reads_of(placement.tiling, active, bill.constraints) if analog else None
+    steps = network.steps * network.period
+    case = Case(asked.target, placement, found, active.worst, steps, network.depth, reads)
     sections = {
         "cores and chips": _chips(placement, asked.target),
         "size": size_of(network),
@@ -183,21 +193,29 @@ def size_of(network: ChipNetwork) -> tuple[Figure, ...]:
     total = sum(count for kind, count in kinds.items() if kind != "source")
     source = "the symbolic network"
     return (
-        counted("neurons", total, "neuron", f"{source}, the source left out"),
-        *(counted(f"{kind} neurons", kinds[kind], "neuron", source) for kind in sorted(kinds)),
-        counted("synapses", sum(s.count for s in network.synapses), "synapse", f"{source}, without shared weights"),
-        counted("synapses, weight not zero", sum(s.nonzero for s in network.synapses), "synapse", source),
+        counted("neurons", total, "neurons", f"{source}, the source left out"),
+        *(counted(f"{kind} neurons", kinds[kind], "neurons", source) for kind in sorted(kinds)),
+        counted("synapses", sum(s.count for s in network.synapses), "synapses", f"{source}, without shared weights"),
+        counted("synapses, weight not zero", sum(s.nonzero for s in network.synapses), "synapses", source),
     )
 
 
 def _chips(placement: Placement, target: Target) -> tuple[Figure, ...]:
-    cores = target.fact("chip", "cores")
-    each = target.limit("cores")
-    said = f"of {each:,} cores a chip ({cores.status}: {cores.source})" if cores and each else ""
+    """Tiles, cores and chips; a count is as well known as the worst of the limits that it keeps."""
+    known = {name: limit_fact(target, name) for name in NAMES}
+    limits = {name: fact for name, fact in known.items() if fact is not None}
+    held = {name: fact for name, fact in limits.items() if fact.value is not None}
+    status = worst([fact.status for fact in held.values()])
+    keeps = ", ".join(f"{name} ({fact.status})" for name, fact in held.items())
+    unknown = [name for name in limits if name not in held]
+    keeps += f"; no limit known of {', '.join(unknown)}" if unknown else ""
+    packed = f"tiles packed into cores within the limits of {keeps}"
+    each = computed("chips", "chips", target, ("chip.cores",), "cores a chip", lambda cores: cores)
+    chips = each if each.value is None else replace(each, value=placement.chips, status=worst((status, each.status)))
     return (
-        counted("tiles", placement.tiling.tiles, "tile", "boxes of neurons times parts of their fan-in"),
-        counted("cores", placement.used_cores, "core", "tiles packed under all limits of a core"),
-        Figure("chips", placement.chips, "chip", cores.status if cores else "counted", f"cores {said}"),
+        counted("tiles", placement.tiling.tiles, "tiles", "boxes of neurons times parts of their fan-in"),
+        Figure("cores", placement.used_cores, "cores", status, packed),
+        chips,
     )
 
 
@@ -205,22 +223,24 @@ def _traffic(found: Loads, placement: Placement, active: Activity) -> tuple[Figu
     """Messages and events a step; of the busiest core and link where there are coordinates."""
     basis, rates = active.worst, _said(active)
     figures = [
-        counted("neurons that send a step", found.fired, "neuron/step", rates, basis),
-        counted("synaptic events a step", found.events, "event/step", f"{rates}; weights of zero left out", basis),
+        counted("neurons that send a step", found.fired, "neurons/step", rates, basis),
+        counted("synaptic events a step", found.events, "events/step", f"{rates}; weights of zero left out", basis),
     ]
-    if found.cores is None or found.links is None:
+    if found.cores is not None:
+        held = found.cores.events
+        figures.append(_busiest("synaptic events of", held, "events/step", placement, rates, basis))
+    if found.links is None:
         return tuple(figures)
-    held, links = found.cores, found.links
+    links = found.links
     figures += [
-        _busiest("messages into", held.received, "message/step", placement, rates, basis),
-        _busiest("messages out of", held.sent, "message/step", placement, rates, basis),
-        _busiest("synaptic events of", held.events, "event/step", placement, rates, basis),
-        counted("messages", links.messages, "message/step", f"{rates}; once a core that listens", basis),
-        counted("busiest link of a chip", links.busiest, "message/step", f"{links.place}; {rates}", basis),
+        _busiest("messages into", links.received, "messages/step", placement, rates, basis),
+        _busiest("messages out of", links.sent, "messages/step", placement, rates, basis),
+        counted("messages", links.messages, "messages/step", f"{rates}; once a core that listens", basis),
+        counted("busiest link of a chip", links.busiest, "messages/step", f"{links.place}; {rates}", basis),
     ]
     if placement.chips > 1:
         place = f"{links.crossing_place}; {rates}"
-        figures.append(counted("busiest link between chips", links.busiest_crossing, "message/step", place, basis))
+        figures.append(counted("busiest link between chips", links.busiest_crossing, "messages/step", place, basis))
     return tuple(figures)
 
 

@@ -1,7 +1,7 @@
 """How often each neuron of a chip network sends, and how many synapses that reaches.
 
-A message is a spike or a payload that is not zero. What was not measured is bounded: a memoryless neuron without bias
-sends at most when a message arrives, any other in every step.
+A message is a spike or a payload that is not zero. A population that was not measured is taken to send in every step,
+an upper bound; its rate is then one number for all its neurons, so that nothing grows with the network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from neurodeploy.ir.chip import ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
+from neurodeploy.ir.chip import ChipNetwork, Filters, Grid, Nest, Synapses
 
 Rates = NDArray[np.float64]
 MEASURED, BOUND = "measured", "bound"
@@ -24,10 +24,11 @@ MEASURED, BOUND = "measured", "bound"
 class Activity:
     """Messages a neuron and step of every population.
 
-    rates: population -> float64 of its shape, 0..1.  status: population -> "measured" or "bound".
-    samples: that were measured, 0 for none.
+    rates: population -> float64 of its shape, 0..1, or 0-d where all its neurons have the same.
+    status: population -> "measured" or "bound".  samples: that were measured, 0 for none.
     """
 
+    network: ChipNetwork
     rates: Mapping[str, Rates]
     status: Mapping[str, str]
     samples: int
@@ -39,7 +40,8 @@ class Activity:
 
     def messages(self, name: str) -> float:
         """Messages that a population sends a step."""
-        return float(self.rates[name].sum())
+        rates = self.rates[name]
+        return float(rates) * self.network.by_name[name].size if rates.ndim == 0 else float(rates.sum())
 
 
 def activity(network: ChipNetwork, measured: Mapping[str, Rates] | None = None, samples: int = 0) -> Activity:
@@ -47,38 +49,19 @@ def activity(network: ChipNetwork, measured: Mapping[str, Rates] | None = None, 
 
     measured: population -> rates of its neurons, of `samples` samples (`bill_meter.Meter`).
     """
-    rates: dict[str, Rates] = {}
-    status: dict[str, str] = {}
-    for neurons in sorted(network.neurons, key=lambda n: n.depth):
-        found = (measured or {}).get(neurons.name)
-        rates[neurons.name] = _bounded(network, neurons, rates) if found is None else found
-        status[neurons.name] = BOUND if found is None else MEASURED
-    return Activity(rates, status, samples if measured else 0)
-
-
-def _bounded(network: ChipNetwork, neurons: Neurons, rates: Mapping[str, Rates]) -> Rates:
-    """At most one message a step, and of neurons without memory and bias at most one a message that arrives."""
-    full = np.ones(neurons.shape)
-    inputs = network.inputs(neurons.name)
-    silent = neurons.kind in ("sum", "relu", "product", "max") or (neurons.kind == "lif" and not neurons.resets)
-    if not inputs or not silent or neurons.bias != "none" or any(s.source not in rates for s in inputs):
-        return full
-    ports: dict[str, Rates] = {}
-    for synapses in inputs:
-        came = arriving(synapses, rates[synapses.source])
-        ports[synapses.port] = ports[synapses.port] + came if synapses.port in ports else came
-    for came in ports.values():  # a product is zero where one of its factors is
-        full = np.minimum(full, came.reshape(neurons.shape))
-    return full
+    given = measured or {}
+    rates = {n.name: given.get(n.name, np.ones((), np.float64)) for n in network.neurons}
+    status = {n.name: MEASURED if n.name in given else BOUND for n in network.neurons}
+    return Activity(network, rates, status, samples)
 
 
 def arriving(synapses: Synapses, values: Rates, *, weighted: bool = False) -> Rates:
     """What arrives at each neuron of the target in a step, flat float64.
 
-    values: float64 of the source's shape: rates, which give messages a step through synapses that are not zero, or
+    values: of the source's shape, or 0-d: rates, which give messages a step through synapses that are not zero, or
     weighted, payloads, which give the sums of payload times weight, exact below 2^53.
     """
-    found = np.zeros(prod(synapses.target_shape))
+    found, values = np.zeros(prod(synapses.target_shape)), np.broadcast_to(values, synapses.source_shape)
     pattern = synapses.pattern
     if isinstance(pattern, Nest):
         weight = np.ldexp(pattern.weight.astype(np.float64), pattern.exponent) if weighted else _used(pattern.weight)
@@ -89,23 +72,21 @@ def arriving(synapses: Synapses, values: Rates, *, weighted: bool = False) -> Ra
         _scatter(found, strip, came.sum(axis=summed) if summed else came)
         return found
     weights = pattern.weight.astype(np.float64) if weighted else _used(pattern.weight)
-    uniform = float(values.flat[0]) if values.size and np.ptp(values) == 0 else None  # a bound, mostly
     for kernel, source, target in _taps(pattern, weights):
-        if uniform is None:
-            _scatter(found, target, np.einsum("goi,giyx->goyx", kernel, _strided(values, source), optimize=True))
-        else:
-            came = uniform * kernel.sum(axis=2)[..., None, None]
-            _scatter(found, target, np.broadcast_to(came, target.sizes))
+        came = np.einsum("goi,giyx->goyx", kernel, _strided(values, source), optimize=True)
+        _scatter(found, target, np.asarray(came, np.float64))
     return found
 
 
 def _used(weight: NDArray[np.int64]) -> Rates:
-    return (weight != 0).astype(np.float64)
+    return np.asarray(weight != 0, np.float64)
 
 
 def events(synapses: Synapses, rates: Rates) -> float:
     """Synaptic events a step: each message times the synapses of its neuron whose weight is not zero."""
     pattern = synapses.pattern
+    if rates.ndim == 0:
+        return float(rates) * synapses.nonzero
     if isinstance(pattern, Filters):
         taps = ((k, _strided(rates, source).sum(axis=(2, 3))) for k, source, _ in _taps(pattern, _used(pattern.weight)))
         return sum(float(np.einsum("goi,gi->", kernel, seen)) for kernel, seen in taps)

@@ -1,24 +1,28 @@
 """What analog arrays do in a step: reads one after another, conversions, driven rows and cells.
 
-A tile that holds a convolution's weights once is read for each of its places. A read drives at most `active_rows` rows,
-so r rows take ceil(r / active_rows) turns, and a payload of b bits takes ceil(b / input_bits) planes; each read
-converts every column of the tile (the bit-serial scheme of Shafiee et al., ISAAC, ISCA 2016, sections III and IV).
+A tile that holds a convolution's weights once is read for each of its places; a payload of b bits takes a read a bit,
+and rows beyond what a read may drive take turns (`constraint.Constraint`). Each read converts every column of the tile,
+the bit-serial scheme of Shafiee et al., ISAAC, ISCA 2016, sections III and IV.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from neurodeploy.ir.chip import ChipNetwork, Cut, Placement, Use
-from neurodeploy.ir.types import Interval
+from neurodeploy.ir.chip import Cut, TileClass, Tiling
 from neurodeploy.mapping.bill_activity import Activity, events
-from neurodeploy.targets.target import Target
+from neurodeploy.mapping.constraint import Constraint, measure_of
+from neurodeploy.mapping.tile_cut import Plan
+from neurodeploy.mapping.tile_inputs import unit_columns
 
 
 @dataclass(frozen=True)
 class Reads:
     """Of a step. serial: reads of the array that is read most.  layer: whose it is.  conversions: of columns.
-    rows, cells: driven by a message, at these rates."""
+
+    rows, cells: driven by messages, at these rates; the tiles of a population are taken to share its events evenly.
+    """
 
     serial: int
     layer: str
@@ -27,49 +31,40 @@ class Reads:
     cells: float
 
 
-def reads_of(placement: Placement, active: Activity, target: Target) -> Reads:
-    """The reads of all arrays in a step."""
-    found = [_layer(placement.tiling.network, cut, active, target) for cut in placement.tiling.cuts.values()]
+def reads_of(tiling: Tiling, active: Activity, met: Sequence[Constraint]) -> Reads:
+    """The reads of all arrays in a step. met: of the tiling."""
+    found = [_layer(cut, active, classes) for cut, classes in _read(tiling.cuts, met)]
     busiest = max(found, key=lambda reads: reads.serial, default=Reads(0, "", 0.0, 0.0, 0.0))
-    sums = [sum(getattr(reads, what) for reads in found) for what in ("conversions", "rows", "cells")]
-    return Reads(busiest.serial, busiest.layer, *sums)
+    conversions, rows, cells = (sum(getattr(r, what) for r in found) for what in ("conversions", "rows", "cells"))
+    return Reads(busiest.serial, busiest.layer, conversions, rows, cells)
 
 
-def _layer(network: ChipNetwork, cut: Cut, active: Activity, target: Target) -> Reads:
-    inputs = network.inputs(cut.population)
-    planes = max((_planes(network.by_name[s.source].interval, target) for s in inputs), default=0)
-    came = sum(events(s, active.rates[s.source]) for s in inputs)
-    serial, conversions, rows, cells = 0, 0.0, 0.0, 0.0
-    share = came / max(1, cut.count)  # synaptic events of a tile, taken to be alike
-    for kind in cut.classes:
-        use = kind.use
-        if use.columns and use.rows:
-            reads = _places(use, target) * _turns(use, target) * planes
-            serial = max(serial, reads)
-            conversions += kind.count * reads * use.columns
-            wide = _columns(target)
-            rows += kind.count * share * planes * wide / use.columns
-            cells += kind.count * share * planes * wide
-    return Reads(serial, cut.population, conversions, rows, cells)
+def _read(cuts: Mapping[str, Cut], met: Sequence[Constraint]) -> list[tuple[Cut, list[tuple[TileClass, Constraint]]]]:
+    """Populations with tiles that are read, each class with its constraint; those come in the order of the classes."""
+    own: dict[str, list[Constraint]] = {}
+    for one in met:
+        if one.quantity == "converter":
+            own.setdefault(one.population, []).append(one)
+    return [(cuts[name], list(zip(cuts[name].classes, found, strict=True))) for name, found in own.items()]
 
 
-def _planes(sent: Interval, target: Target) -> int:
-    """Reads that a payload takes, its sign included."""
-    bits = max(sent.hi, -sent.lo - 1, 0).bit_length() + (sent.lo < 0)
-    return -(-max(bits, 1) // int(target.number("adc", "input_bits") or 1))
+def _layer(cut: Cut, active: Activity, classes: Sequence[tuple[TileClass, Constraint]]) -> Reads:
+    network, plan = active.network, measure_of(cut).plan
+    came = sum(events(s, active.rates[s.source]) for s in network.inputs(cut.population))
+    serial, conversions = 0, 0.0
+    for kind, one in classes:
+        reads = _places(kind, plan) * one.reads * one.planes
+        serial, conversions = max(serial, reads), conversions + float(kind.count * reads * kind.use.columns)
+    planes = max(one.planes for _, one in classes)
+    outputs = max(_outputs(kind, plan) for kind, _ in classes)
+    return Reads(serial, cut.population, conversions, came * planes / outputs, came * planes * plan.columns)
 
 
-def _turns(use: Use, target: Target) -> int:
-    """Reads until every row of a tile was driven."""
-    return -(-use.rows // max(1, target.limit("active_rows") or use.rows))
+def _outputs(kind: TileClass, plan: Plan) -> int:
+    """Neurons whose columns a tile holds."""
+    return max(1, (kind.use.columns - unit_columns(plan.target)) // max(1, plan.columns))
 
 
-def _places(use: Use, target: Target) -> int:
-    """Places of a convolution that a tile with shared weights is read for."""
-    return max(1, -(-use.neurons * _columns(target) // use.columns))
-
-
-def _columns(target: Target) -> int:
-    """Columns of a weight of 8 bits, the profile's."""
-    held = target.cells(target.arithmetic.weight_bits)
-    return held[1] if held else 1
+def _places(kind: TileClass, plan: Plan) -> int:
+    """Places that a tile is read for: its neurons by those whose columns it holds."""
+    return -(-kind.example.box.size // _outputs(kind, plan))

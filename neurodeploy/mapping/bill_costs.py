@@ -15,7 +15,7 @@ from neurodeploy.mapping.bill_figures import Chip, Figure, absent, computed, cou
 from neurodeploy.mapping.bill_loads import Loads
 
 MICRO = 1e-6  # uJ a pJ
-PLACES = "coordinates of the cores"  # what is absent where tiles are too many to place
+PLACES = "coordinates of the cores"  # what is absent where tiles, or pairs of them, are too many
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,15 @@ def pipeline(case: Case) -> tuple[Figure, ...]:
     steps, depth, step = case.steps, case.depth, step_time(case)
     first = "latency of the first sample"
     return (
-        counted("depth", depth, "step", "steps from the source to the output, 1 + delay a crossbar"),
-        counted("steps a sample", steps, "step", "T of the network; samples stream back to back"),
-        counted(first, depth + steps, "step", "depth + T"),
-        counted("throughput", 1 / steps, "sample/step", "1 / T"),
+        counted("depth", depth, "steps", "steps from the source to the output, 1 + delay a crossbar"),
+        counted("steps a sample", steps, "steps", "T of the network; samples stream back to back"),
+        counted(first, depth + steps, "steps", "depth + T"),
+        counted("throughput", 1 / steps, "samples/step", "1 / T"),
         step,
         _of_step(step, f"{first} in time", "ms", lambda ns: ns * (depth + steps) * 1e-6, "(depth + T) steps"),
-        _of_step(step, "throughput in time", "sample/s", lambda ns: 1e9 / (ns * steps) if ns else 0.0, "1 / (T steps)"),
+        _of_step(
+            step, "throughput in time", "samples/s", lambda ns: 1e9 / (ns * steps) if ns else 0.0, "1 / (T steps)"
+        ),
     )
 
 
@@ -139,7 +141,7 @@ def _messages(case: Case) -> Figure:
 def _static(case: Case) -> Figure:
     """Power without events, in the time of a sample: of whole chips, or of the cores that are used."""
     step, whole = step_time(case), case.chip.fact("power", "static_chip")
-    by_chip = whole is not None and whole.value is not None
+    by_chip = whole is not None and whole.value is not None and case.placement.chips > 0
     key, count = (
         ("power.static_chip", case.placement.chips) if by_chip else ("power.static_core", case.placement.used_cores)
     )

@@ -25,11 +25,13 @@ Int64 = NDArray[np.int64]
 class Links:
     """The way of the messages of a step, all routers together.
 
-    messages: between cores, and from a core to itself.  hops_x, hops_y: over borders of chips as well.  crossings: of
-    borders.  busiest: messages over the busiest link within a chip, and over the busiest one between two chips.
-    places: of these two, in words.
+    received, sent: of each core, float64 [cores].  messages: between cores, and from a core to itself.
+    hops_x, hops_y: over borders of chips as well.  crossings: of borders.  busiest: messages over the busiest link
+    within a chip, and over the busiest one between two chips.  places: of these two, in words.
     """
 
+    received: Rates
+    sent: Rates
     messages: float
     hops_x: float
     hops_y: float
@@ -42,13 +44,11 @@ class Links:
 
 @dataclass(frozen=True)
 class Cores:
-    """A step of each core, float64 [cores]: neurons, those that fire, synaptic events, messages in and out."""
+    """A step of each core, float64 [cores]: neurons, those that fire, synaptic events."""
 
     neurons: Rates
     fired: Rates
     events: Rates
-    received: Rates
-    sent: Rates
 
 
 @dataclass(frozen=True)
@@ -75,20 +75,15 @@ def loads(placement: Placement, active: Activity, room: Room) -> Loads:
     if not placement.cores:
         return Loads(neurons, fired, total)
     core, count = _core_of_tiles(placement), len(placement.cores)
-    traffic = traffic_of(placement.tiling, active.rates)
-    source, target, sent = core[traffic.source], core[traffic.target], traffic.spikes / UNIT
-    keys, inverse = np.unique(source * count + target, return_inverse=True)
-    between = _sums(inverse, sent, len(keys))
-    a, b = keys // count, keys % count
     sizes, firing, came = (np.concatenate(parts) for parts in zip(*_tiles(placement, active), strict=True))
-    cores = Cores(
-        neurons=_sums(core, sizes, count),
-        fired=_sums(core, firing, count),
-        events=_sums(core, came, count),
-        received=_sums(b, between, count),
-        sent=_sums(a, between, count),
-    )
-    return Loads(neurons, fired, total, cores, _links(placement, room, a, b, between))
+    cores = Cores(*(_sums(core, values, count) for values in (sizes, firing, came)))
+    traffic = traffic_of(placement.tiling, active.rates)
+    if traffic is None:
+        return Loads(neurons, fired, total, cores)
+    source, target = core[traffic.source], core[traffic.target]
+    keys, inverse = np.unique(source * count + target, return_inverse=True)
+    sent = _sums(inverse, traffic.spikes / UNIT, len(keys))
+    return Loads(neurons, fired, total, cores, _links(placement, room, keys // count, keys % count, sent))
 
 
 def _sums(group: Int64, values: Rates, groups: int) -> Rates:
@@ -109,20 +104,39 @@ def _core_of_tiles(placement: Placement) -> Int64:
 
 
 def _tiles(placement: Placement, active: Activity) -> list[tuple[Rates, Rates, Rates]]:
-    """For each population, of its tiles: neurons, those that fire, synaptic events; parts of a fan-in share evenly."""
-    network, found = placement.tiling.network, []
+    """For each population, of its tiles: neurons, those that fire, synaptic events.
+
+    Neurons are those of a box's first part, the others hold sums. Parts share the events of a box evenly.
+    """
+    found = []
     for name in first_tiles(placement.tiling):
-        cut, came = placement.tiling.cuts[name], np.zeros(network.by_name[name].size)
-        for synapses in network.inputs(name):
-            came += arriving(synapses, active.rates[synapses.source])
-        whole = [boxed(values, cut) for values in (np.ones(cut.shape), active.rates[name], came)]
-        first = np.arange(cut.parts) == 0  # the others hold sums of parts, and no neuron
-        found.append((np.outer(whole[0], first).ravel(), np.outer(whole[1], first).ravel(), _shared(whole[2], cut)))
+        cut, rates = placement.tiling.cuts[name], active.rates[name]
+        sizes = _box_sizes(cut)
+        fired = sizes * float(rates) if rates.ndim == 0 else boxed(rates, cut)
+        first = np.arange(cut.parts) == 0
+        found.append((np.outer(sizes, first).ravel(), np.outer(fired, first).ravel(), _events(cut, active)))
     return found
 
 
-def _shared(values: Rates, cut: Cut) -> Rates:
-    return np.repeat(values / cut.parts, cut.parts)
+def _events(cut: Cut, active: Activity) -> Rates:
+    """Synaptic events of each tile of a population; by its synapses, zeros included, where all it hears is a bound."""
+    inputs = active.network.inputs(cut.population)
+    if any(active.rates[synapses.source].ndim for synapses in inputs):
+        came = sum((arriving(s, active.rates[s.source]) for s in inputs), np.zeros(prod(cut.shape)))
+        return np.repeat(boxed(came, cut) / cut.parts, cut.parts)
+    rate = max((float(active.rates[synapses.source]) for synapses in inputs), default=0.0)
+    if len(cut.classes) == 1:
+        return np.full(cut.count, rate * cut.classes[0].use.synapses)
+    places = ((index, part) for index in np.ndindex(cut.counts) for part in range(cut.parts))
+    return np.array([rate * cut.use(cut.tile(*place)).synapses for place in places])
+
+
+def _box_sizes(cut: Cut) -> Rates:
+    """Neurons of each box, flat."""
+    sizes = np.ones(1)
+    for length, step in zip(cut.shape, cut.step, strict=True):
+        sizes = np.outer(sizes, np.diff(np.append(np.arange(0, length, step), length))).ravel()
+    return sizes
 
 
 def boxed(values: Rates, cut: Cut) -> Rates:
@@ -147,7 +161,9 @@ def _links(placement: Placement, room: Room, source: Int64, target: Int64, sent:
     inner, outer = _busiest(rows, columns, room.routers)
     crossings = np.abs(board[source] - board[target]).sum(axis=1)
     x, y = (float((hops[:, axis] * sent).sum()) for axis in (0, 1))
-    return Links(float(sent.sum()), x, y, float((crossings * sent).sum()), inner[0], outer[0], inner[1], outer[1])
+    crossed = float((crossings * sent).sum())
+    received, out = (_sums(cores, sent, len(chips)) for cores in (target, source))
+    return Links(received, out, float(sent.sum()), x, y, crossed, inner[0], outer[0], inner[1], outer[1])
 
 
 def _steps(begin: Int64, end: Int64, line: Int64, sent: Rates, size: tuple[int, int]) -> Mapping[int, Rates]:

@@ -16,6 +16,7 @@ from neurodeploy.ir.graph import Graph
 from neurodeploy.mapping.bill_activity import Rates, arriving
 
 COMPUTED = frozenset({"sum", "relu", "product", "lif"})
+MOST_COMPUTED = 1 << 25  # neurons of helpers, 20 bytes each; larger ones are left to the bound
 
 
 @dataclass
@@ -41,11 +42,13 @@ class Meter:
         """
         same = {n.name for n in lowered.nodes if n.op != "readout" and _alike(graph, n.name, n.op, n.inputs)}
         direct = {n.value or n.name: n.name for n in network.neurons if (n.value or n.name) in same}
-        known, helpers = set(direct.values()), []
+        known, helpers, room = set(direct.values()), list[Neurons](), MOST_COMPUTED
         for neurons in sorted(network.neurons, key=lambda n: n.depth):
             inputs = network.inputs(neurons.name)
             memoryless = not neurons.resets and neurons.bias == "none" and neurons.kind in COMPUTED
-            if neurons.name not in known and memoryless and inputs and {s.source for s in inputs} <= known:
+            reads = {synapses.source for synapses in inputs}
+            if neurons.name not in known and memoryless and reads and reads <= known and neurons.size <= room:
+                room -= neurons.size
                 helpers.append(neurons)
                 known.add(neurons.name)
         return cls(network, direct, tuple(helpers))
@@ -82,8 +85,9 @@ class Meter:
         return np.maximum(values[0], 0.0) if neurons.kind == "relu" else values[0]
 
     def rates(self) -> dict[str, Rates]:
-        """Population -> share of the steps in which each neuron sent something."""
-        return {name: counts / self._steps for name, counts in self._counts.items()}
+        """Population -> messages of each neuron a time step: in `period` of them it sends at most once."""
+        steps = self._steps * self.network.period
+        return {name: counts / steps for name, counts in self._counts.items()}
 
 
 def _alike(graph: Graph, name: str, op: str, inputs: tuple[str, ...]) -> bool:

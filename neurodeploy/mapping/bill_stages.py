@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.graph import Graph
-from neurodeploy.ir.mapped import AttentionOrder, NeuronChoice
+from neurodeploy.ir.mapped import AttentionOrder, NeuronChoice, Residual
 from neurodeploy.mapping.bill import Stages
 from neurodeploy.mapping.bill_activity import Rates
 from neurodeploy.mapping.bill_meter import Meter
+from neurodeploy.mapping.constraint import Constraint, constraints
 from neurodeploy.mapping.lower import walk
 from neurodeploy.mapping.place import place
 from neurodeploy.mapping.symbolic import lower
@@ -24,18 +26,27 @@ Watch = Callable[[str, NDArray[np.int64]], None]
 Run = Callable[[Watch], int]  # runs the reference with a watch over samples one by one; their number
 
 
-def stages_of(
-    graph: Graph, target: Target, attention: AttentionOrder, neurons: NeuronChoice, run: Run | None = None
-) -> Stages:
+class Form(NamedTuple):
+    """How a network is lowered, see `mapping.lower`."""
+
+    attention: AttentionOrder = "auto"
+    neurons: NeuronChoice = "stock"
+    residual: Residual = "graded"
+
+
+def stages_of(graph: Graph, target: Target, form: Form, run: Run | None = None) -> Stages:
     """Symbolic lowering, tiling, placement, and with `run` the measurement of firing rates."""
 
     def placed(tiling: Tiling, rates: Mapping[str, Rates]) -> Placement:
         return place(tiling, target, rates)
 
+    def constrained(tiling: Tiling) -> Sequence[Constraint]:
+        return constraints(tiling, target, graph)
+
     def measured(network: ChipNetwork) -> tuple[Mapping[str, Rates], int]:
-        meter = Meter.of(network, graph, walk(graph, attention, neurons).graph)
+        meter = Meter.of(network, graph, walk(graph, *form).graph)
         samples = run(meter.add) if run else 0
         return meter.rates(), samples
 
     measure = measured if run else None
-    return Stages(partial(lower, graph, attention, neurons), partial(tile, target=target, graph=graph), placed, measure)
+    return Stages(partial(lower, graph, *form), partial(tile, target=target, graph=graph), constrained, placed, measure)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from neurodeploy.ir.chip import ChipNetwork, Cut, Placement, Tiling, Use
-from neurodeploy.targets.target import Target
+from neurodeploy.targets.target import Fact, Target
 
 NAMES = tuple(f.name for f in fields(Use))
 UNITS = {"synapse_memory": "byte", "rows": "row", "columns": "column", "active_rows": "row"}
@@ -86,7 +86,7 @@ def _resource(name: str, tiling: Tiling, placement: Placement | None, target: Ta
     by_layer = {key: _of(cut, name) for key, cut in tiling.cuts.items()}
     used = sum(by_layer.values()) if shared else max(by_layer.values(), default=0)
     layer = max(by_layer, key=lambda key: by_layer[key], default="")
-    fact = target.fact(*PLACES.get(name, ("core", name)))
+    fact = limit_fact(target, name)
     room = None if limit is None or placement is None else _room(name, limit, placement, target)
     return Resource(
         name=name,
@@ -100,6 +100,11 @@ def _resource(name: str, tiling: Tiling, placement: Placement | None, target: Ta
         status="absent" if fact is None or fact.value is None else fact.status,
         source="no limit in the target file" if fact is None else fact.source,
     )
+
+
+def limit_fact(target: Target, name: str) -> Fact | None:
+    """The number of the target file that limits a resource; None where this kind of chip has none."""
+    return target.fact(*PLACES.get(name, ("core", name)))
 
 
 def _of(cut: Cut, name: str) -> int:

@@ -5,11 +5,14 @@ The document is `Bill.as_json()`, schema "neurodeploy.map": see docs/mapping.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Group
 
+from neurodeploy.errors import Finding
 from neurodeploy.report.text import cell, percent, table
 
 Document = Mapping[str, Any]
@@ -25,6 +28,7 @@ ANSWERS = (  # section, figure: the first table
     ("energy", "energy a sample"),
     ("energy", "energy a sample, known parts"),
 )
+NUMBER = re.compile(r"-?[0-9]+")
 FEW = 12  # layers shown unless all are asked for
 
 
@@ -33,6 +37,8 @@ def mapping_tables(document: Document, *, every_layer: bool = False) -> list[Gro
     tables = [summary_table(document)]
     if document["resources"]:
         tables.append(resources_table(document))
+    if document["constraints"]:
+        tables.append(constraints_table(document))
     if document["attention"].get("alternatives"):
         tables.append(attention_table(document))
     tables += [figures_table(title, figures) for title, figures in document["sections"].items()]
@@ -91,6 +97,13 @@ def resources_table(document: Document) -> Group:
 
 def _share(share: float | None) -> str | None:
     return None if share is None else percent(100 * share, 1)
+
+
+def constraints_table(document: Document) -> Group:
+    """How many rows may be active in a step, how many can be, and how the network keeps to it."""
+    rows = [tuple(found.values()) for found in document["constraints"]]
+    columns = ("limited by", "met by", "tiles or populations #", "the tightest in", "rows #", "active at most #")
+    return table("Spike-count constraints", (*columns, "may be active #", "reads #"), rows)
 
 
 def figures_table(title: str, figures: Sequence[Document]) -> Group:
@@ -155,3 +168,19 @@ def layers_table(document: Document, every: bool = False) -> Group:
     columns = ("layer", "kind", "depth #", "neurons #", "synapses #", "tiles #", "parts #", "cores #", "binds")
     more = "" if len(shown) == len(found) else f"the largest {len(shown)} of {len(found)}; --layers shows all"
     return table("Layers", columns, rows, more)
+
+
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings that ask for the same and found the same as one, with the number of layers."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        kind = finding.code, NUMBER.sub("", finding.need), finding.next
+        groups.setdefault(kind, []).append(finding)
+    return tuple(_one(found) for found in groups.values())
+
+
+def _one(found: Sequence[Finding]) -> Finding:
+    """The one with the largest numbers, and how many more there are."""
+    worst = max(found, key=lambda finding: max((int(n) for n in NUMBER.findall(finding.need)), default=0))
+    more = len(found) - 1
+    return replace(worst, have=f"{worst.have}; and so for {more} more, --json has all") if more else worst
