@@ -37,7 +37,8 @@ class Constraint:
     population, layer: whose, and the layer of the quantized graph it belongs to.  quantity: what limits the rows.
     rows: of the tile; of an accumulator, the axons of a neuron.  bound: of them, active in one step at most.
     limit: rows that may be active, whichever they are.  how: it is met.  parts: tiles that share the fan-in of a box.
-    reads: of the tile's rows, one group after another, for one bit of the payload.  planes: bits of the payloads.
+    reads: of the tile's rows, one group after another, for one bit of the payload and one place.  planes: bits of the
+    payloads.  places: neurons that share a column, each read in its turn; a step takes reads * planes * places.
     sums: what a neuron receives, at worst, and `width` what it can take (accumulators alone; where the structure tells,
     sums are what the graph proves of them).  tiles: in the class; of an accumulator, 1.
     """
@@ -52,6 +53,7 @@ class Constraint:
     parts: int = 1
     reads: int = 1
     planes: int = 1
+    places: int = 1
     sums: Interval | None = None
     width: Interval | None = None
     tiles: int = 1
@@ -109,8 +111,9 @@ def _converter(
         mend = "a target with a wider converter or that adds partial sums, or a smaller fan-in"
         return Finding("ND-M210", cut.population, need, f"at most {limit} ({target.title})", mend)
     reads = -(-rows // limit) if how == "rows split" else 1
-    name, layer = cut.population, _layer(neurons)
-    return Constraint(name, layer, "converter", rows, bound, limit, how, cut.parts, reads, planes, tiles=one.count)
+    name, layer, places = cut.population, _layer(neurons), measure_of(cut).places(one.example)
+    turns = (cut.parts, reads, planes, places)
+    return Constraint(name, layer, "converter", rows, bound, limit, how, *turns, tiles=one.count)
 
 
 def measure_of(cut: Cut) -> Measure:

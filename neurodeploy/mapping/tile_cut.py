@@ -165,6 +165,11 @@ class Measure:
         pieces = zip(self.plan.view.inputs, self._given(self.place(tile), tile.part), strict=True)
         return tuple(int(one.needs(*piece)["rows"]) for one, piece in pieces)
 
+    def places(self, tile: Tile) -> int:
+        """Neurons that share a column of a tile, taking turns at it; 1 where each has columns of its own."""
+        own = prod(n for axis, n in enumerate(tile.box.shape) if axis in self.plan.channels)
+        return 1 if self.plan.view.flat else tile.box.size // own
+
     def use(self, index: Shape, part: int) -> Use:
         """What the tile at a place of the view's grid uses.
 
