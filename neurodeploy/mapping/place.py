@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.chip import Placement, Tile, Tiling, Use
 from neurodeploy.ir.types import BINARY, signed
-from neurodeploy.mapping.place_mesh import Mesh, cut_into_chips, start
+from neurodeploy.mapping.place_mesh import Mesh, arranged, cut_into_chips
 from neurodeploy.mapping.place_pack import joined, pack, pack_classes, use_of, uses_of
 from neurodeploy.mapping.place_room import RESOURCES, Room, room_of
 from neurodeploy.mapping.place_traffic import MOST_EDGES, Rates, Traffic, silence, tiles_of, traffic_of
@@ -65,14 +65,13 @@ def _placed(tiling: Tiling, room: Room, rates: Rates | None) -> Placement:
     core = pack(needs, room, traffic)
     uses = joined(needs, core, int(core.max(initial=-1)) + 1)
     between, order = traffic.between(core, len(uses)), _order(tiling, tiles, core, len(uses))
-    chip = cut_into_chips(order, uses, between, room)
-    chips = int(chip.max(initial=0)) + 1
-    slot = start(chip, order, room) if room.alike else _matched(uses, max(chips, room.chips or chips), room)
+    chips = int(cut_into_chips(order, uses, between, room).max(initial=0)) + 1
+    slot = _matched(uses, max(chips, room.chips or chips), room)
     findings = [*_too_many(chips, len(uses), room), *_destinations(traffic.directed(core, len(uses)), room)]
     findings += _unmatched(tiles, core, slot)
     if findings:
         raise DoesNotFitError(findings)
-    slot = Mesh(slot, uses, between, room).improve()
+    slot = arranged(order, uses, between, room) if room.alike else Mesh(slot, uses, between, room).improve()
     note = "" if known else f"more than {MOST_EDGES} pairs of tiles that exchange spikes: cores lie in order of depth"
     return replace(_result(tiling, tiles, core, slot, uses, room), note=note)
 
@@ -110,6 +109,8 @@ def _order(tiling: Tiling, tiles: list[Tile], core: Int64, cores: int) -> Int64:
 
 def _matched(uses: Int64, chips: int, room: Room) -> Int64:
     """A slot for each core where cores differ, -1 for none: a largest matching of a bipartite graph."""
+    if room.alike:
+        return np.arange(len(uses))
     graph = nx.Graph()
     graph.add_nodes_from(range(len(uses)))
     for core, use in enumerate(uses):
