@@ -66,7 +66,7 @@ def phase_claims(graph: MappedGraph) -> Iterator[Claim]:
 def arrival_claims(graph: MappedGraph) -> Iterator[Claim]:
     """Every synapse delivers in the phase of its target, of a graph whose indices, shapes and phases are sound."""
     for c in graph.crossbars:
-        yield c.name, "synapses that deliver in the phase of their target", in_phase(graph, c), f"shift {c.shift}"
+        yield c.name, "synapses that deliver in the phase of their target", in_phase(graph, c), f"{c.early} early"
         if graph.by_name[c.target].kind == "memory":
             yield c.name, "a key, a value or a query", _memory_weights(c), "other weights"
 
@@ -84,14 +84,14 @@ def in_phase(graph: MappedGraph, c: Crossbar) -> bool:
     except ValueError:
         return False
     if target.kind == "memory":
-        first = 0 if (_weights(c) == QUERY).all() else -graph.period
-        arrival = np.where(given == EVERY, 0, given) + c.shift
+        first = 0 if (_weights(c) == QUERY).all() else graph.period
+        arrival = np.where(given == EVERY, 0, given) + c.early
         return bool((arrival >= first).all() and (arrival < first + np.where(given == EVERY, 1, graph.period)).all())
     if (heard == EVERY).all():
-        return c.shift == 0
+        return c.early == 0
     if (given == EVERY).any():  # a token's result comes with its query, in its phase, and a hold takes no other
-        return target.kind == "hold" and c.shift == 0 and _remembered(graph, source)
-    return bool((given + c.shift == heard).all())
+        return target.kind == "hold" and c.early == 0 and _remembered(graph, source)
+    return bool((given + c.early == heard).all())
 
 
 def _remembered(graph: MappedGraph, p: Population) -> bool:

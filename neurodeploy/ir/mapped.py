@@ -6,7 +6,7 @@ sample s, step t (both from 0) of a population happens in time step `s * T + t +
 when a sample begins: `reset_interval = T`, `reset_offset = (1 + D) % T`.
 
 Where attention is streamed (mapping/stream.py), a step of the network takes P = `period` time steps: a neuron of phase
-n is busy in time step `(s * T + t) * P + n + 1 + D`, and silent in the others.
+n is busy in time step `(s * T + t) * P + 1 + D - n`, and silent in the others.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Population:
 
     shape: of one time step.  interval: of what it sends.  depth: D, in time steps.  vth: weight units, 17 bit.
     bias_mant: int64, broadcasts to shape, 13 bit signed; bias = bias_mant << bias_exp in membrane units.
-    phase: int64, broadcasts to shape: the time step of a period in which a neuron is busy, or EVERY.
+    phase: int64, broadcasts to shape: time steps, below the period, before the depth, in which a neuron is busy, or
+    EVERY for all of these.
     value: the quantized graph's value that it computes ("" for a relay or a helper).
     """
 
@@ -154,8 +155,8 @@ class ConvWeights:
 class Crossbar:
     """Synapses from one population to one input port of another; takes 1 + delay time steps.
 
-    shift: it arrives so many time steps after the target's depth says: tokens one after another, or keys and values one
-    period early.
+    early: it arrives so many time steps before the target's depth says: tokens one after another, the last one at the
+    depth, or keys and values a period before the queries.
     """
 
     name: str
@@ -164,7 +165,7 @@ class Crossbar:
     weights: SparseWeights | ConvWeights
     port: Port = "a_in"
     delay: int = 0
-    shift: int = 0
+    early: int = 0
     value: str = ""
 
 

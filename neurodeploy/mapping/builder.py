@@ -27,12 +27,12 @@ Pattern = Nest | Filters | ConvWeights  # one by one, an unrolled window of ones
 class Synapses:
     """Weights from one population, not yet landed. Target neurons count in the C order of the drive's shape.
 
-    shift: time steps after the depth of where they land, at which they deliver.
+    early: time steps before the depth of where they land, at which they deliver.
     """
 
     source: str
     pattern: Pattern
-    shift: int = 0
+    early: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Joint:
     pattern: Pattern
     port: Port = "a_in"
     delay: int = 0
-    shift: int = 0
+    early: int = 0
 
 
 @dataclass
@@ -106,11 +106,12 @@ class Network:
         """
         ports: tuple[Port, ...] = ("a_in",) if len(drives) == 1 else PORTS[: len(drives)]
         parts = [(port, part) for port, drive in zip(ports, drives, strict=True) for part in drive.parts]
-        depth = 1 + max(self.populations[part.source].depth - part.shift for _, part in parts)
+        depth = 1 + max(self.populations[part.source].depth + part.early for _, part in parts)
         shape = population.shape or (1,)  # a population has at least one axis
         self.populations[population.name] = replace(population, depth=depth, shape=shape)
         for port, part in parts:
-            self._connect(part, population.name, port, depth + part.shift - 1 - self.populations[part.source].depth)
+            self._connect(part, population.name, port, depth - part.early - 1 - self.populations[part.source].depth)
+        self.populations[population.name] = self.populations.pop(population.name)  # behind the relays that it reads
         return Signal(population.name, () if population.shape else (("reshape", ()),))
 
     def _connect(self, part: Synapses, target: str, port: Port, wait: int) -> None:
@@ -124,7 +125,7 @@ class Network:
         name += f"#{taken}" if taken else ""
         if isinstance(pattern, Nest):  # one loop an axis of the target, where that is possible: boxes are counted so
             pattern = renumbered(pattern, dense(self.populations[target].shape)) or pattern
-        self.crossbars.append(Joint(name, source, target, pattern, port, wait, part.shift))
+        self.crossbars.append(Joint(name, source, target, pattern, port, wait, part.early))
 
     def relay(self, source: str, steps: int) -> str:
         """A population that repeats another one `steps` >= 1 time steps later; one is shared by all who need it."""

@@ -172,7 +172,7 @@ def materialised(state: Lowering) -> MappedGraph:
     signals = {name: value for name, value in (state.values | state.plain).items() if isinstance(value, Signal)}
     populations = tuple(network.populations.values())
     crossbars = tuple(
-        Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay, j.shift) for j in network.crossbars
+        Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay, j.early) for j in network.crossbars
     )
     return MappedGraph(
         neurons=state.neurons,
@@ -227,7 +227,7 @@ def _whole(state: Lowering, signal: Signal) -> Signal:
 
 def _planar(node: Node, views: Views, image: tuple[int, ...], out: tuple[int, ...]) -> ConvWeights:
     """A convolution over one or two axes as one over two: tokens [C, N] become an image [C, 1, N]."""
-    weight = node.tensors["weight"].astype(np.int64)
+    weight = node.tensors["weight"]  # int8; whoever lists or keeps them makes them int64
     stride, padding = node.integers("stride"), node.integers("padding")
     before: Views = views
     after: Views = ()

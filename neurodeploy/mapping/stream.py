@@ -1,8 +1,8 @@
 """Streamed attention: K^T V summed token by token in neurons that remember, then the queries, token by token.
 
 One step of the network takes P = N time steps (N tokens, `period`). Where tokens are independent of one another (layers
-over tokens, from the value that queries, keys and values are computed of, to the read-out), token n is busy n time
-steps after its layer's depth says: its phase.
+over tokens, from the value that queries, keys and values are computed of, to the read-out), token n is busy N - 1 - n
+time steps before its layer's depth says: its phase.
 
     x          copied once with a delay of n for token n; all later layers keep that order
     k, v, q    three buses of C neurons: an OR over tokens, of which one a time step can fire
@@ -111,15 +111,16 @@ def plan(graph: Graph) -> Plan | None:
         walk.visit(node)
     if walk.findings:
         raise UnsupportedModelError(walk.findings)
-    return Plan(walk.period, walk.phases, frozenset(walk.entries), walk.chains)
+    phases = {name: tokens if tokens.ndim == 0 else walk.period - 1 - tokens for name, tokens in walk.tokens.items()}
+    return Plan(walk.period, phases, frozenset(walk.entries), walk.chains)
 
 
 class _Walk:
-    """The phases of each value, in graph order; a value without any is not streamed."""
+    """The token of each element of each value, in graph order; a value without any is not streamed."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.known = graph, types(graph)
-        self.phases: dict[str, Int64] = {}
+        self.tokens: dict[str, Int64] = {}
         self.entries: set[str] = set()
         self.findings: list[Finding] = []
         self.raw: set[str] = set()  # results of an attention before their LIF: on a bus, in no neuron of their own
@@ -169,7 +170,7 @@ class _Walk:
 
     def visit(self, node: Node) -> None:
         """Find the phases of a value, and whether it is where streaming begins."""
-        found = [self.phases.get(name) for name in node.inputs]
+        found = [self.tokens.get(name) for name in node.inputs]
         phases = self._forward(node, found)
         tokens = self.candidates.get(node.name)
         if tokens is not None and phases is None:
@@ -180,7 +181,7 @@ class _Walk:
         elif tokens is not None and phases is not None and not np.array_equal(phases, tokens):
             self._refuse(node, "other tokens than the attention before")
         if phases is not None:
-            self.phases[node.name] = phases
+            self.tokens[node.name] = phases
 
     def _forward(self, node: Node, found: list[Int64 | None]) -> Int64 | None:
         if node.name in self.chains.values():
@@ -202,7 +203,7 @@ class _Walk:
     def _answers(self, outer: Node) -> Int64:
         """The phases of an attention's result, if queries, keys and values come token by token."""
         for name, axis in self._parts(outer.name):
-            if not np.array_equal(self.phases.get(name, ANY), _along(self.known[name].shape, axis)):
+            if not np.array_equal(self.tokens.get(name, ANY), _along(self.known[name].shape, axis)):
                 self._refuse(outer, f"{name}, which is not streamed so", "queries, keys and values token by token")
         return _along(self.known[outer.name].shape, -2)
 

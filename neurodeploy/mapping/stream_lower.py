@@ -19,14 +19,15 @@ UNKNOWN = EVERY - 1
 
 
 def one_after_another(network: Network, signal: Signal, shape: tuple[int, ...]) -> Signal:
-    """A value [channels, ..] once more, token n (along all other axes, in order) n time steps later than token 0."""
+    """A value [channels, ..] once more, token after token (along all other axes, in order), the last at its depth."""
     channels, tokens = shape[0], prod(shape[1:])
     flat = network.viewed(signal, ("reshape", (channels, tokens)))
     if network.layout(flat).strides is None:
         flat = network.copied(flat, "dense")
     source, target = network.layout(flat), dense((channels, tokens))
     parts = [
-        Synapses(flat.population, nest(target.part(1, n, 1), source.part(1, n, 1)), shift=n) for n in range(tokens)
+        Synapses(flat.population, nest(target.part(1, n, 1), source.part(1, n, 1)), early=tokens - 1 - n)
+        for n in range(tokens)
     ]
     drive = Drive((channels, tokens), network.interval(flat), tuple(parts))
     name = f"{signal.population}/stream"
@@ -46,15 +47,15 @@ def streamed_attention(network: Network, name: str, query: Signal, key: Signal, 
     batch, wide = network.layout(keys).shape[:-1], network.layout(values).shape[-1]
     shape = (*batch, wide)
     inputs = [
-        Synapses(signal.population, nest(dense(shape), network.layout(signal).broadcast(shape), weight), shift=shift)
-        for signal, weight, shift in ((keys, KEY, -period), (values, VALUE, -period), (queries, QUERY, 0))
+        Synapses(signal.population, nest(dense(shape), network.layout(signal).broadcast(shape), weight), early)
+        for signal, weight, early in ((keys, KEY, period), (values, VALUE, period), (queries, QUERY, 0))
     ]
     count = Interval(0, period)
     memory = Population(f"{name}/memory", "memory", shape, 0, count)
     pairs = network.land(memory, Drive(shape, Interval(0, KEY + VALUE + QUERY), tuple(inputs)))
     row = (*batch[:-1], 1, wide)
     summed = nest(dense(row), network.layout(pairs))
-    bus = network.graded(name, Drive(row, count.scaled(batch[-1]), (Synapses(pairs.population, summed),)))
+    bus = network.graded(f"{name}/sum", Drive(row, count.scaled(batch[-1]), (Synapses(pairs.population, summed),)))
     result = (*batch[:-1], tokens, wide)
     part = Synapses(bus.population, nest(dense(result), network.layout(bus).broadcast(result)))
     return Drive(result, count.scaled(batch[-1]), (part,))
@@ -95,8 +96,8 @@ def _heard(p: Population, crossbars: list[Crossbar], done: Mapping[str, Populati
     for c in crossbars:
         rows, given = _given(p, c, done[c.source])
         top, low = phase.copy(), np.full(p.size, np.iinfo(np.int64).max)
-        np.maximum.at(top, rows, given + c.shift)
-        np.minimum.at(low, rows, given + c.shift)
+        np.maximum.at(top, rows, given + c.early)
+        np.minimum.at(low, rows, given + c.early)
         touched = top[rows]
         mixed = (low[rows] != touched) | ((phase[rows] != UNKNOWN) & (phase[rows] != touched))
         if mixed.any() and (p.kind == "sum" or idle(p)):

@@ -52,10 +52,10 @@ def run_mapped(
         chip.step(now)
         for name in watched:
             population = mapped.by_name[name]
-            index, phase = divmod(now - population.depth, mapped.period)
+            index, past = divmod(now - population.depth + mapped.period - 1, mapped.period)
             if 0 <= index < total:
                 trace[name][index] += chip.sent[name][-1].astype(np.int32)  # silent but in its phase
-                busy = population.phases == phase
+                busy = population.phases == mapped.period - 1 - past
                 membrane[name][index][busy] = chip.membrane[name][busy]
         if progress:
             progress(now + 1, steps)
@@ -138,7 +138,7 @@ class _Chip:
 
     def _lif(self, population: Population, total: Int64, now: int) -> Int64:
         """A LIF; a hold takes part in the time steps of its phase alone."""
-        since, before = now - population.depth - population.phases, self.membrane[population.name]
+        since, before = now - population.depth + population.phases, self.membrane[population.name]
         begins = population.resets & (since % (self.mapped.steps * self.mapped.period) == 0)
         bias = np.broadcast_to(population.bias_mant.astype(np.int64) << population.bias_exp, population.shape)
         spikes, after = lif_step(
@@ -155,7 +155,7 @@ class _Chip:
 
     def _memory(self, population: Population, total: Int64, now: int) -> Int64:
         """Counts of this period and of the last one, which queries ask for."""
-        if (now - population.depth) % self.mapped.period == 0:
+        if (now - population.depth + self.mapped.period - 1) % self.mapped.period == 0:
             counts = self.counts[population.name]
             self.counts[population.name] = np.stack([np.zeros_like(counts[0]), counts[0]])
         counts = self.counts[population.name]

@@ -10,11 +10,14 @@ import pytest
 
 from neurodeploy.backends.lava import backend, emit
 from neurodeploy.backends.reference import run
+from neurodeploy.backends.result import RunResult
 from neurodeploy.errors import VerifyError
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.mapped import MappedGraph
 from neurodeploy.mapping import lower
+from neurodeploy.quantize import quantize
 from tests.mapping.test_lower import pooled
+from tests.traced_graphs import FAMILIES, pictures
 
 
 def largest(neurons: str = "custom") -> tuple[Graph, MappedGraph, np.ndarray]:
@@ -31,10 +34,14 @@ def largest(neurons: str = "custom") -> tuple[Graph, MappedGraph, np.ndarray]:
 def test_the_largest_of_several_ports(runtime: backend.Runtime) -> None:
     graph, mapped, images = largest()
     wanted = run(graph, images, "all")
-    given = backend.run(mapped, images, "all", runtime=runtime)
+    assert all(0 < spikes.mean() < 1 for spikes in wanted.spikes.values())
+    assert_equal(backend.run(mapped, images, "all", runtime=runtime), wanted)
+
+
+def assert_equal(given: RunResult, wanted: RunResult) -> None:
     np.testing.assert_array_equal(given.logits, wanted.logits)
+    assert set(given.spikes) == set(wanted.spikes)
     for name, spikes in wanted.spikes.items():
-        assert 0 < spikes.mean() < 1, name
         np.testing.assert_array_equal(given.spikes[name], spikes, name)
         np.testing.assert_array_equal(given.membrane[name], wanted.membrane[name], name)
 
@@ -51,3 +58,14 @@ def test_a_stock_network_has_stock_neurons_alone() -> None:
     with pytest.raises(VerifyError, match="ND-M108") as caught:
         emit.check_mapped(mapped)
     assert {finding.have for finding in caught.value.findings} == {"max"}
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("family", FAMILIES)
+def test_streamed_attention(family: str) -> None:
+    images = pictures(2)
+    graph = quantize(FAMILIES[family](0, steps=2), images)
+    mapped = lower(graph, "stream", "custom")
+    assert {"hold", "memory"} <= {p.kind for p in mapped.populations}
+    wanted, given = run(graph, images, "all"), backend.run(mapped, images, "all")
+    assert_equal(given, wanted)

@@ -32,7 +32,7 @@ class LavaNetwork:
     """The processes of a network, connected.
 
     sinks: population -> sink.RingBuffer; step t of sample s of a population at depth D is its index
-    (s * T + t) * period + D, and its phase later.
+    (s * T + t) * period + D, and its phase earlier.
     busy: process -> the time indices, from 0, in which a sample is in it. A connection is busy from the first message
     of its source to the last one to its target; outside, what it carries is the filling or emptying of the pipeline.
     late: Sparse process -> makes the weights that it has to be given before its first step; until then it has none.
@@ -48,8 +48,8 @@ class LavaNetwork:
 
     def hold(self, process: Any, first: Population, last: Population) -> None:
         """Note when a process between two populations, or of one, is busy."""
-        early = self.network.period if first.kind == "memory" else 0  # it counts one period ahead of what it sends
-        self.busy[process] = range(first.depth - early, last.depth + self.samples * self.network.span)
+        early = 2 * self.network.period if self.network.period > 1 else 0  # first tokens; a memory's keys and values
+        self.busy[process] = range(max(0, first.depth - early), last.depth + self.samples * self.network.span)
 
 
 def build(
@@ -117,10 +117,10 @@ def _custom(population: Population, network: Network) -> Any:
         ports = {crossbar.port for crossbar in network.crossbars if crossbar.target == population.name}
         return maximum.Maximum(shape=population.shape, taps=len(ports))
     if population.kind == "memory":
-        return memory.Memory(shape=population.shape, start=population.depth, period=network.period)
+        return memory.Memory(shape=population.shape, start=population.depth - network.period + 1, period=network.period)
     return hold.Hold(
         shape=population.shape,
-        start=np.broadcast_to(population.depth + population.phase, population.shape).copy(),
+        start=np.broadcast_to(population.depth - population.phase, population.shape).copy(),
         period=network.period,
         span=network.span,
         vth=population.vth,

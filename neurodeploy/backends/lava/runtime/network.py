@@ -28,7 +28,7 @@ class NetworkError(Exception):
 class Population:
     """Neurons of one kind; see network.json in the README. bias_mant, phase: int64, broadcast to shape.
 
-    phase: the time step of a period in which a neuron is busy, -1 for each.
+    phase: how many time steps of a period before its depth a neuron is busy, -1 for each.
     """
 
     name: str

@@ -33,7 +33,7 @@ def _match(name: str, pattern: str) -> bool:
 class Recorder:
     """Sorts what populations send at a time step into samples and their steps.
 
-    Step t of sample s of a neuron at depth D happens at index (s * T + t) * period + D + phase; what comes before is
+    Step t of sample s of a neuron at depth D happens at index (s * T + t) * period + D - phase; what comes before is
     the filling of the pipeline, what comes after its emptying.  The output is summed over all time steps of a sample.
     """
 
@@ -52,13 +52,15 @@ class Recorder:
     def due(self, index: int) -> tuple[str, ...]:
         """The recorded populations that are in a sample at a time index from 0."""
         depths = {name: self.network.populations[name].depth for name in self.populations}
-        return tuple(name for name, depth in depths.items() if 0 <= index - depth < self._span)
+        first = 1 - self.network.period  # the first token of those that come one after another
+        return tuple(name for name, depth in depths.items() if first <= index - depth < first + self._span)
 
     def record(self, index: int, sent: Arrays, membrane: Arrays) -> None:
         """Take what each population sent, and each LIF's membrane, at a time index from 0."""
         for name in self.due(index):
             population = self.network.populations[name]
-            at, phase = divmod(index - population.depth, self.network.period)
+            at, past = divmod(index - population.depth + self.network.period - 1, self.network.period)
+            phase = self.network.period - 1 - past
             if name == self.network.output:
                 self._sum[at // self.network.steps] += sent[name].astype(np.int64)
             if name in self.lifs:
