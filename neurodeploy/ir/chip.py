@@ -128,21 +128,19 @@ class Synapses:
     @property
     def count(self) -> int:
         """Synapses, those of weight zero included."""
-        return _count(self.pattern, np.ones_like)
+        if isinstance(self.pattern, Nest):
+            return prod(self.pattern.sizes)
+        rows, columns = (int(taps(self.pattern, axis).sum()) for axis in (0, 1))
+        return prod(self.pattern.weight.shape[:2]) * rows * columns
 
     @property
     def nonzero(self) -> int:
         """Synapses whose weight is not zero: what a chip that drops the others stores."""
-        return _count(self.pattern, lambda weight: (weight != 0).astype(np.int64))
-
-
-def _count(pattern: Nest | Filters, chosen: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> int:
-    """The synapses whose weight is chosen (1, others 0)."""
-    weight = chosen(pattern.weight)
-    if isinstance(pattern, Nest):
-        return int(weight.sum()) * (prod(pattern.sizes) // weight.size if weight.size else 0)
-    rows, columns = (taps(pattern, axis) for axis in (0, 1))
-    return int(np.einsum("oiyx,y,x->", weight, rows, columns))
+        weight = self.pattern.weight
+        if isinstance(self.pattern, Nest):
+            return int(np.count_nonzero(weight)) * prod(self.pattern.sizes) // max(weight.size, 1)
+        rows, columns = (taps(self.pattern, axis) for axis in (0, 1))
+        return int(rows @ np.count_nonzero(weight, axis=(0, 1)) @ columns)
 
 
 def taps(filters: Filters, axis: int) -> NDArray[np.int64]:
@@ -163,6 +161,7 @@ class ChipNetwork:
     neurons: tuple[Neurons, ...]
     synapses: tuple[Synapses, ...]
     output: str
+    period: int = 1
 
     @cached_property
     def by_name(self) -> Mapping[str, Neurons]:

@@ -245,7 +245,7 @@ def _split(pattern: Nest, loops: Sequence[list[tuple[Axis, int, int]] | None]) -
 def listed(pattern: Nest | Filters | ConvWeights) -> SparseWeights | ConvWeights:
     """Every synapse but those of weight zero; shared weights stay as they are."""
     if isinstance(pattern, ConvWeights):
-        return pattern
+        return replace(pattern, weight=pattern.weight.astype(np.int64))
     return _listed_nest(pattern) if isinstance(pattern, Nest) else _listed_window(pattern)
 
 

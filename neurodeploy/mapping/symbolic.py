@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
+
+import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedModelError
 from neurodeploy.ir.chip import Bias, ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
@@ -26,18 +29,30 @@ def lower(
     """
     state = walk(graph, attention, neurons, residual)
     network = state.network
-    patterns = [(joint, _pattern(network, joint)) for joint in network.crossbars]
-    wrong = [_refused(joint) for joint, pattern in patterns if pattern is None]
-    if wrong:
-        raise UnsupportedModelError(wrong)
+    patterns = patterns_of(network)
     return ChipNetwork(
         name=graph.name,
         profile=network.profile.name,
         steps=network.steps,
+        period=network.period,
         neurons=tuple(_neurons(population) for population in network.populations.values()),
-        synapses=tuple(_synapses(network, joint, pattern) for joint, pattern in patterns if pattern),
+        synapses=tuple(synapses_of(network, joint, whole(pattern)) for joint, pattern in patterns),
         output=state.signal(state.graph.output).population,
     )
+
+
+def patterns_of(network: Network) -> list[tuple[Joint, Nest | Filters]]:
+    """Every crossbar with its pattern; shared weights stay int8. Raises UnsupportedModelError (ND-M151)."""
+    found = [(joint, _pattern(network, joint)) for joint in network.crossbars]
+    wrong = [_refused(joint) for joint, pattern in found if pattern is None]
+    if wrong:
+        raise UnsupportedModelError(wrong)
+    return [(joint, pattern) for joint, pattern in found if pattern]
+
+
+def whole(pattern: Nest | Filters) -> Nest | Filters:
+    """The pattern with weights of int64, in which nobody's sums overflow."""
+    return replace(pattern, weight=pattern.weight.astype(np.int64))
 
 
 def _refused(joint: Joint) -> Finding:
@@ -57,7 +72,8 @@ def _bias(p: Population) -> Bias:
     return "channel" if prod(own[1:]) == 1 else "neuron"
 
 
-def _synapses(network: Network, joint: Joint, pattern: Nest | Filters) -> Synapses:
+def synapses_of(network: Network, joint: Joint, pattern: Nest | Filters) -> Synapses:
+    """A crossbar of the symbolic network."""
     source, target = (network.populations[name].shape for name in (joint.source, joint.target))
     return Synapses(joint.name, joint.source, joint.target, pattern, source, target, joint.port, joint.delay)
 

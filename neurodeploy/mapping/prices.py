@@ -1,0 +1,223 @@
+"""What attention, max-pools and residuals cost in each of their lowerings, which of these are exact and fit, and the
+cheapest of them.
+
+A price is not estimated: the network is lowered that way, in patterns, and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, get_args
+
+from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError, UsageError
+from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.mapped import CUSTOM, AttentionOrder, NeuronChoice, Population, Residual
+from neurodeploy.ir.types import BINARY
+from neurodeploy.ir.verify import types
+from neurodeploy.mapping.attention import chains
+from neurodeploy.mapping.lower import walk
+from neurodeploy.mapping.symbolic import patterns_of, synapses_of
+from neurodeploy.targets.target import Target
+
+ORDERS: tuple[AttentionOrder, ...] = tuple(order for order in get_args(AttentionOrder) if order != "auto")
+What = Literal["attention", "max-pool", "residual"]
+
+
+class Choice(NamedTuple):
+    """How a network is lowered, in the order of the arguments of `mapping.lower`."""
+
+    attention: AttentionOrder = "auto"
+    neurons: NeuronChoice = "stock"
+    residual: Residual = "graded"
+
+
+@dataclass(frozen=True)
+class Price:
+    """The whole network in one choice of lowerings.
+
+    what, layers: what differs, and in how many layers.  neurons, synapses: all, synapses before any sharing.  kinds:
+    neurons a kind.  depth: time steps from source to output.  period: time steps a step takes.  payload_bits: of the
+    widest payload, sign included, 0 where all are spikes.  inexact: why it cannot be had.  misfits: what the target has
+    not, or has too little of.
+    """
+
+    what: What
+    choice: Choice
+    layers: int
+    neurons: int = 0
+    synapses: int = 0
+    kinds: Mapping[str, int] | None = None
+    depth: int = 0
+    period: int = 1
+    payload_bits: int = 0
+    inexact: tuple[Finding, ...] = ()
+    misfits: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes the quantized graph's integers."""
+        return not self.inexact
+
+    @property
+    def possible(self) -> bool:
+        """Whether it is exact and nothing of the target stands against it."""
+        return self.exact and not self.misfits
+
+    @property
+    def custom(self) -> int:
+        """Neurons that no stock Lava process computes."""
+        return sum(count for kind, count in (self.kinds or {}).items() if kind in CUSTOM)
+
+    @property
+    def name(self) -> str:
+        """The lowering, as it is asked for."""
+        if self.what == "attention":
+            return self.choice.attention
+        if self.what == "residual":
+            return self.choice.residual
+        return "max neurons" if self.choice.neurons == "custom" else "ReLU neurons"
+
+    def row(self, chosen: Choice) -> dict[str, Any]:
+        """One line of a table; counts are None where it cannot be had."""
+        counts = {"neurons": self.neurons, "synapses": self.synapses, "depth": self.depth, "period": self.period}
+        more = {"payload bits": self.payload_bits, "custom neurons": self.custom}
+        return {
+            "of": self.what,
+            "lowering": self.name,
+            "layers": self.layers,
+            **{key: value if self.exact else None for key, value in {**counts, **more}.items()},
+            "exact": "yes"
+            if self.exact
+            else "; ".join(f"{f.layer}: needs {f.need}, has {f.have}" for f in self.inexact[:1]),
+            "fits": "yes" if self.possible else "; ".join(self.misfits),
+            "chosen": self.choice == chosen and self.exact,
+        }
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The choice of lowerings, why, and all prices."""
+
+    choice: Choice
+    why: str
+    prices: tuple[Price, ...]
+
+    def document(self, asked: str = "auto") -> dict[str, Any]:
+        """As plain data, for the bill."""
+        rows = [price.row(self.choice) for price in self.prices]
+        return {"asked": asked, "chosen": self.choice.attention, "why": self.why, "alternatives": rows}
+
+
+def choose(graph: Graph, target: Target, asked: Choice = Choice()) -> Chosen:  # noqa: B008  (it is immutable)
+    """The choice asked for, with attention "auto" the exact and fitting one of fewest neurons, and every alternative.
+
+    Where none fits, "auto" stays with the cheapest exact one: what then stands against it, the mapping says.
+    Raises UsageError for an unknown name, UnsupportedModelError and DoesNotFitError where the plain lowering fails.
+    """
+    _known(asked)
+    walk(graph, *asked._replace(attention="auto"))  # what no form of attention mends is refused as it always is
+    layers, held = layers_of(graph), dict[Choice, Price]()
+
+    def priced(what: What, choice: Choice) -> Price:
+        if choice not in held:
+            held[choice] = price(graph, target, what, choice, layers[what])
+        return replace(held[choice], what=what, layers=layers[what])
+
+    orders = ORDERS if layers["attention"] else ()
+    prices = [priced("attention", asked._replace(attention=order)) for order in orders]
+    choice, why = _picked(asked, prices)
+    if layers["max-pool"]:
+        prices += [priced("max-pool", choice._replace(neurons=neurons)) for neurons in get_args(NeuronChoice)]
+    if layers["residual"]:
+        prices += [priced("residual", choice._replace(residual=residual)) for residual in get_args(Residual)]
+    return Chosen(choice, why, tuple(prices))
+
+
+def _known(asked: Choice) -> None:
+    kinds = zip(Choice._fields, asked, (AttentionOrder, NeuronChoice, Residual), strict=True)
+    wrong = [(name, value, get_args(kind)) for name, value, kind in kinds if value not in get_args(kind)]
+    if wrong:
+        raise UsageError(
+            Finding("ND-M153", "", f"{name}: one of {', '.join(all_)}", str(value), "choose one of these")
+            for name, value, all_ in wrong
+        )
+
+
+def _picked(asked: Choice, prices: Sequence[Price]) -> tuple[Choice, str]:
+    if asked.attention != "auto" or not prices:
+        return asked, "as asked for" if prices else "no attention of two products"
+    exact = [price for price in prices if price.exact and _allowed(price)]
+    possible = [price for price in exact if price.possible]
+    if not exact:
+        return asked, "no other form is exact"
+    best = min(possible or exact, key=lambda p: (p.neurons, p.synapses, p.period))
+    why = f"fewest neurons of {len(possible)} that are exact and fit" if possible else "fewest neurons; none fits"
+    return best.choice, why
+
+
+def _allowed(price: Price) -> bool:
+    return price.choice.neurons == "custom" or price.choice.attention != "stream"
+
+
+def layers_of(graph: Graph) -> dict[What, int]:
+    """Layers that have alternatives: attentions of two products, pools of what is no spike, residuals."""
+    known = types(graph)
+    pools = sum(not known[node.inputs[0]].range.within(BINARY) for node in graph.of("max_pool"))
+    return {"attention": len(chains(graph)), "max-pool": pools, "residual": len(graph.of("add"))}
+
+
+def price(graph: Graph, target: Target, what: What, choice: Choice, layers: int = 1) -> Price:
+    """What the network takes in one choice of lowerings."""
+    try:
+        network = walk(graph, *choice).network
+        patterns = patterns_of(network)
+    except (DoesNotFitError, UnsupportedModelError, UsageError) as error:
+        return Price(what, choice, layers, inexact=error.findings)
+    kinds: Counter[str] = Counter()
+    for population in network.populations.values():
+        kinds[population.kind] += population.size
+    found = Price(
+        what=what,
+        choice=choice,
+        layers=layers,
+        neurons=kinds.total() - kinds["source"],
+        synapses=sum(synapses_of(network, joint, pattern).count for joint, pattern in patterns),
+        kinds=dict(kinds),
+        depth=max(population.depth for population in network.populations.values()),
+        period=network.period,
+        payload_bits=max(map(_payload_bits, network.populations.values())),
+    )
+    return replace(found, misfits=tuple(_misfits(found, target)))
+
+
+def _payload_bits(population: Population) -> int:
+    """Bits of what it sends, sign included; 0 of spikes, and of pixels, which the host sends."""
+    if population.kind == "source" or population.interval.within(BINARY):
+        return 0
+    return population.interval.magnitude.bit_length() + 1
+
+
+def _misfits(price: Price, target: Target) -> Iterator[str]:
+    """What the target has not, or too little of."""
+    kinds = price.kinds or {}
+    for kind in ("lif", "sum", "relu", "product"):
+        if kinds.get(kind) and target.kind != "crossbar" and not target.flag("neuron", kind):
+            yield f"{kinds[kind]} {kind} neurons, which the target has not"
+    if price.custom and not target.flag("neuron", "programmable"):
+        yield f"{price.custom} custom neurons, on a target that is not programmable"
+    if price.payload_bits > target.graded:
+        yield f"payloads of {price.payload_bits} bits, of {target.graded}"
+    room = _room(target)
+    if room is not None and price.neurons > room:
+        yield f"{price.neurons} neurons, of {room}"
+
+
+def _room(target: Target) -> int | None:
+    """Neurons of all chips; None where a factor is not known."""
+    found = [target.limit(resource) for resource in ("neurons", "cores", "chips")]
+    if any(part is None for part in found):
+        return None
+    neurons, cores, chips = (part or 0 for part in found)
+    return neurons * cores * chips
