@@ -64,13 +64,13 @@ def arriving(synapses: Synapses, values: Rates, *, weighted: bool = False) -> Ra
     found, values = np.zeros(prod(synapses.target_shape)), np.broadcast_to(values, synapses.source_shape)
     pattern = synapses.pattern
     if isinstance(pattern, Nest):
-        weight = np.ldexp(pattern.weight.astype(np.float64), pattern.exponent) if weighted else _used(pattern.weight)
+        weight = pattern.weight.astype(np.float64) if weighted else _used(pattern.weight)
         came = np.broadcast_to(weight * _strided(values, _source(pattern)), pattern.sizes)
         summed = tuple(i for i, axis in enumerate(pattern.axes) if axis.target == 0)
         kept = [axis for axis in pattern.axes if axis.target != 0]
         strip = _Strip(pattern.target, tuple(axis.size for axis in kept), tuple(axis.target for axis in kept))
         _scatter(found, strip, came.sum(axis=summed) if summed else came)
-        return found
+        return np.floor(np.ldexp(found, pattern.exponent)) if weighted else found
     weights = pattern.weight.astype(np.float64) if weighted else _used(pattern.weight)
     for kernel, source, target in _taps(pattern, weights):
         came = np.einsum("goi,giyx->goyx", kernel, _strided(values, source), optimize=True)

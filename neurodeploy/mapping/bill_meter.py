@@ -15,7 +15,7 @@ from neurodeploy.ir.chip import ChipNetwork, Neurons
 from neurodeploy.ir.graph import Graph
 from neurodeploy.mapping.bill_activity import Rates, arriving
 
-COMPUTED = frozenset({"sum", "relu", "product", "lif"})
+COMPUTED = frozenset({"sum", "relu", "product", "max", "lif"})
 MOST_COMPUTED = 1 << 25  # neurons of helpers, 20 bytes each; larger ones are left to the bound
 
 
@@ -80,6 +80,8 @@ class Meter:
         values = [came.reshape(neurons.shape) for came in ports.values()]
         if neurons.kind == "product":
             return values[0] * values[1]
+        if neurons.kind == "max":
+            return np.asarray(np.max(values, axis=0), np.float64)
         if neurons.kind == "lif":
             return (values[0] > neurons.vth).astype(np.float64)
         return np.maximum(values[0], 0.0) if neurons.kind == "relu" else values[0]
