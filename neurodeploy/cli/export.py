@@ -1,4 +1,4 @@
-"""neurodeploy export: an artefact as a Lava folder or as a plain ONNX file."""
+"""neurodeploy export: an artefact as a folder for Lava or SANA-FE, or as a plain ONNX file."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
 
-@options.command("export", "Write a Lava folder, or a copy of the ONNX file.")
+@options.command("export", "Write a folder for Lava or SANA-FE, or a copy of the ONNX file.")
 @options.artefact
-@click.option("--to", "kind", type=click.Choice(["lava", "onnx"]), required=True)
+@click.option("--to", "kind", type=click.Choice(["lava", "sanafe", "onnx"]), required=True)
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="Folder, or ONNX file.")
+@click.option("--target", metavar="TARGET", help="Of sanafe: a chip by name, or a TOML file; else the compiled one.")
 @click.option("--overwrite", is_flag=True, help="Replace a folder that an earlier export wrote.")
-def export(output: Output, artefact: Path, kind: str, path: Path, overwrite: bool) -> None:
-    """Export ARTEFACT: a folder that runs with lava-nc and NumPy alone, or a checked copy of the ONNX file."""
+def export(output: Output, artefact: Path, kind: str, path: Path, target: str | None, overwrite: bool) -> None:
+    """Export ARTEFACT: a folder that runs with lava-nc and NumPy alone or in SANA-FE, or a checked copy of the file."""
     from neurodeploy import api
 
-    (options.require_folder if kind == "lava" else options.require_file)(path)
+    (options.require_file if kind == "onnx" else options.require_folder)(path)
+    if target is not None and kind != "sanafe":
+        raise click.UsageError(f"--target goes with --to sanafe, not with {kind}")
     deployed = api.load(artefact)
+    how = f"python {path}/run.py --input images.npy --output out.npz"
     if kind == "lava":
         deployed.export_lava(path, overwrite)
-        how = f"python {path}/run.py --input images.npy --output out.npz"
+    elif kind == "sanafe":
+        from neurodeploy.exports import export_sanafe
+
+        export_sanafe(deployed, path, target, overwrite=overwrite)
     else:
         deployed.save(path)
         how = f"onnxruntime.InferenceSession({str(path)!r})"
