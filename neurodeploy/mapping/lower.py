@@ -246,7 +246,7 @@ def _lif(state: Lowering, node: Node) -> Signal:
     bias, dv = node.tensors["bias_mant"].astype(np.int64), node.integer("dv")
     population = Population(
         name=node.name,
-        kind="lif" if state.network.period == 1 else "hold",
+        kind="hold" if state.plan else "lif",
         shape=shape,
         depth=0,
         interval=BINARY,
