@@ -41,6 +41,7 @@ class Constraint:
     payloads.  places: neurons that share a column, each read in its turn; a step takes reads * planes * places.
     sums: what a neuron receives, at worst, and `width` what it can take (accumulators alone; where the structure tells,
     sums are what the graph proves of them).  tiles: in the class; of an accumulator, 1.
+    port: that an accumulator belongs to, "" of a converter.
     """
 
     population: str
@@ -57,6 +58,7 @@ class Constraint:
     sums: Interval | None = None
     width: Interval | None = None
     tiles: int = 1
+    port: str = ""
 
 
 def constraints(
@@ -203,7 +205,9 @@ def _accumulators(tiling: Tiling, cut: Cut, target: Target, graph: Graph | None)
                 yield Finding("ND-M211", name, need, have, mend)
                 continue
             sums = known
-        yield Constraint(name, layer, "accumulator", rows, rows, limit, how, cut.parts, sums=sums, width=width)
+        yield Constraint(
+            name, layer, "accumulator", rows, rows, limit, how, cut.parts, sums=sums, width=width, port=port
+        )
 
 
 def _proven(neurons: Neurons, graph: Graph | None) -> Interval | None:
