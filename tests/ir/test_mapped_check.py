@@ -113,7 +113,7 @@ FAULTS: list[tuple[str, str, Fault]] = [
     (WIDTHS, "payloads in", population(POOLED, interval=Interval(0, 1 << 23))),
     (WIDTHS, r"weights in -128\.\.127", weights("sparse", lambda w: {"weights": w.weights * 300})),
     (WIDTHS, r"weights in -128\.\.127", weights("conv", lambda w: {"weight": w.weight * 300})),
-    (WIDTHS, "weight exponent in", weights("sparse", lambda w: {"exponent": -1})),
+    (WIDTHS, "weight exponent in", weights("sparse", lambda w: {"exponent": -25})),
     (WIDTHS, "weight exponent in", weights("sparse", lambda w: {"exponent": 18})),
     (WIDTHS, "payloads into a convolution", population("images", interval=Interval(-1, 255))),
     (WIDTHS, "summed inputs in", lambda g: shifted(g, "tssa.attn_lif", 17)),
@@ -131,7 +131,7 @@ FAULTS: list[tuple[str, str, Fault]] = [
     (PHASES, "phases in", population(LIF, phase=np.array(1))),
     (PHASES, "phases that broadcast", population(POOLED, phase=np.zeros(7, np.int64))),
     (PHASES, "neurons that all", population(POOLED, phase=-np.eye(1, 4, dtype=np.int64)[0])),
-    (PHASES, "a sum or a memory", population(LIF, phase=np.array(EVERY))),
+    (PHASES, "to hear every phase", population(LIF, phase=np.array(EVERY))),
     (PHASES, "a memory that", lambda g: population(POOLED, kind="memory")(replace(g, neurons="custom"))),
     (PHASES, "synapses that deliver", population(POOLED, phase=np.array(EVERY))),
 ]

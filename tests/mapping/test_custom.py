@@ -72,7 +72,7 @@ def attention(tokens: int, steps: int, heads: int = 2, width: int = 2, layers: i
         nodes.append(Node("permute", f"v{i}.t", (f"v{i}.h",), {"axes": (0, 2, 1)}))
         nodes.append(Node("spike_matmul", f"kv{i}", (f"k{i}.h", f"v{i}.t")))
         nodes.append(Node("spike_matmul", f"qkv{i}", (f"q{i}.t", f"kv{i}")))
-        nodes.append(lif(f"a{i}", f"qkv{i}", tokens // 2, tensor(np.zeros((1, 1, 1)), np.int16)))
+        nodes.append(lif(f"a{i}", f"qkv{i}", tokens // 32, tensor(np.zeros((1, 1, 1)), np.int16)))
         nodes.append(Node("permute", f"a{i}.t", (f"a{i}",), {"axes": (0, 2, 1)}))
         nodes.append(Node("reshape", f"a{i}.f", (f"a{i}.t",), {"shape": (channels, tokens)}))
         layer(f"p{i}", f"a{i}.f", 30)
