@@ -76,7 +76,7 @@ def _follow(network: ChipNetwork, neurons: Neurons, found: Structure) -> None:
 
 def _weights(one: Synapses) -> tuple[int, int]:
     weight = one.pattern.weight
-    exponent = getattr(one.pattern, "exponent", 0)
+    exponent = max(getattr(one.pattern, "exponent", 0), 0)  # a shift to the right only makes it less
     return int(weight.min(initial=0)) << exponent, int(weight.max(initial=0)) << exponent
 
 
@@ -90,7 +90,7 @@ def _highest(network: ChipNetwork, one: Synapses) -> int:
 def _alone(network: ChipNetwork, one: Synapses) -> int:
     """The most that an active axon of a binary source adds; nothing is known of others."""
     binary = network.by_name[one.source].interval.within(BINARY)
-    return int(one.pattern.weight.max(initial=-128)) << getattr(one.pattern, "exponent", 0) if binary else 1 << 62
+    return int(one.pattern.weight.max(initial=-128)) << max(getattr(one.pattern, "exponent", 0), 0) if binary else 1 << 62
 
 
 def _through(fact: AtMost, one: Synapses, known: Factors) -> list[AtMost]:
