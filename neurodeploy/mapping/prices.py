@@ -113,11 +113,14 @@ class Chosen:
 def choose(graph: Graph, target: Target, asked: Choice = Choice()) -> Chosen:  # noqa: B008  (it is immutable)
     """The choice asked for, with attention "auto" the exact and fitting one of fewest neurons, and every alternative.
 
-    Where none fits, "auto" stays with the cheapest exact one: what then stands against it, the mapping says.
-    Raises UsageError for an unknown name, UnsupportedModelError and DoesNotFitError where the plain lowering fails.
+    Where none fits, "auto" stays with the cheapest exact one; where the network cannot be lowered at all, with what was
+    asked for: what stands against it the mapping says.  Raises UsageError for an unknown name.
     """
     _known(asked)
-    walk(graph, *asked._replace(attention="auto"))  # what no form of attention mends is refused as it always is
+    try:
+        walk(graph, *asked._replace(attention="auto"))
+    except (DoesNotFitError, UnsupportedModelError):
+        return Chosen(asked, "the network cannot be lowered", ())
     layers, held = layers_of(graph), dict[Choice, Price]()
 
     def priced(what: What, choice: Choice) -> Price:
