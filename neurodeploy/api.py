@@ -113,24 +113,36 @@ class CompiledModel:
         """
         return run_on(chosen_backend(backend), self.graph, self._lowered, images, probes, options)
 
-    def lower(self, attention: AttentionOrder = "auto") -> MappedGraph:
-        """The network as populations and crossbars. Raises UnsupportedModelError, DoesNotFitError."""
+    def lower(
+        self,
+        attention: AttentionOrder = "auto",
+        neurons: NeuronChoice = "stock",
+        residual: Residual = "graded",
+    ) -> MappedGraph:
+        """The network as populations and crossbars; the choices are those of `neurodeploy.mapping.lower`.
+
+        Raises UnsupportedModelError, DoesNotFitError, UsageError for choices that do not go together.
+        """
         from neurodeploy.mapping import lower
 
-        return lower(self.graph, attention)
+        return lower(self.graph, attention, neurons, residual)
 
     @cached_property
     def _mapped(self) -> MappedGraph:
         return self.lower()
 
-    def _lowered(self, attention: AttentionOrder) -> MappedGraph:
-        return self._mapped if attention == "auto" else self.lower(attention)
+    def _lowered(self, **choices: Any) -> MappedGraph:
+        usual = {"attention": "auto", "neurons": "stock", "residual": "graded"}
+        return self._mapped if usual | choices == usual else self.lower(**choices)
 
-    def export_lava(self, folder: FilePath, overwrite: bool = False) -> Path:
-        """Write a folder that runs with lava-nc and NumPy alone; whole or not at all. Raises UsageError."""
+    def export_lava(self, folder: FilePath, overwrite: bool = False, **choices: Any) -> Path:
+        """Write a folder that runs with lava-nc and NumPy alone; whole or not at all.
+
+        choices: those of `lower`; custom neurons bring their Lava processes along.  Raises UsageError and as `lower`.
+        """
         from neurodeploy.backends.lava.emit import export
 
-        return export(self._mapped, Path(folder), overwrite=overwrite)
+        return export(self._lowered(**choices), Path(folder), overwrite=overwrite)
 
     def operations(
         self, images: object = None, convention: str = "first", progress: Progress | None = None
@@ -167,7 +179,8 @@ class CompiledModel:
         """
         from neurodeploy.mapping.bill import Asked, make_bill
         from neurodeploy.mapping.bill_papers import papers
-        from neurodeploy.mapping.bill_stages import Form, stages_of
+        from neurodeploy.mapping.bill_stages import stages_of
+        from neurodeploy.mapping.prices import Choice, choose
 
         chip = load_target(target or self.graph.metadata.get("target") or "loihi2")
         means, samples = ActivityMeter(measured_values(self.graph)), [0]
@@ -180,10 +193,12 @@ class CompiledModel:
             samples[0] = len(self.run(images, "reference", batch=1, watch=both).logits)
             return samples[0]
 
-        form = Form(attention, neurons, residual)
-        asked = Asked(self.graph.name, chip, neurons, {"asked": attention}, self.bounds)
+        if progress:
+            progress("prices of attention")
+        chosen = choose(self.graph, chip, Choice(attention, neurons, residual))
+        asked = Asked(self.graph.name, chip, neurons, chosen.document(attention), self.bounds)
         measured = None if images is None else run
-        bill = make_bill(asked, stages_of(self.graph, chip, form, measured), progress)
+        bill = make_bill(asked, stages_of(self.graph, chip, chosen.choice, measured), progress)
         found = count_operations(self.graph, means.activities() or None, samples[0])
         return replace(bill, sections={**bill.sections, "papers' convention": papers(found)})
 
@@ -196,16 +211,16 @@ class CompiledModel:
 
         return pages.html(self, compare, images, labels, float_model, **choices)
 
-    def describe(self, mapped: bool = True) -> dict[str, Any]:
+    def describe(self, mapped: bool = True, **choices: Any) -> dict[str, Any]:
         """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too.
 
-        What was compiled for the CPU backends and fits no chip says so there, with every reason.
+        choices: those of `lower`.  What was compiled for the CPU backends and fits no chip says so there, with every reason.
         """
         document = describe.graph_document(self.graph, self.bounds)
         if not mapped:
             return document
         try:
-            return document | {"mapped": describe.mapped_document(self._mapped)}
+            return document | {"mapped": describe.mapped_document(self._lowered(**choices))}
         except (DoesNotFitError, UnsupportedModelError) as error:
             if PROFILES[self.graph.profile].chip:
                 raise

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.graph import Graph
-from neurodeploy.ir.mapped import AttentionOrder, NeuronChoice, Residual
 from neurodeploy.mapping.bill import Stages
 from neurodeploy.mapping.bill_activity import Rates
 from neurodeploy.mapping.bill_meter import Meter
 from neurodeploy.mapping.constraint import Constraint, constraints
 from neurodeploy.mapping.lower import walk
 from neurodeploy.mapping.place import place
+from neurodeploy.mapping.prices import Choice
 from neurodeploy.mapping.symbolic import lower
 from neurodeploy.mapping.tiles import tile
 from neurodeploy.targets.target import Target
@@ -26,15 +25,7 @@ Watch = Callable[[str, NDArray[np.int64]], None]
 Run = Callable[[Watch], int]  # runs the reference with a watch over samples one by one; their number
 
 
-class Form(NamedTuple):
-    """How a network is lowered, see `mapping.lower`."""
-
-    attention: AttentionOrder = "auto"
-    neurons: NeuronChoice = "stock"
-    residual: Residual = "graded"
-
-
-def stages_of(graph: Graph, target: Target, form: Form, run: Run | None = None) -> Stages:
+def stages_of(graph: Graph, target: Target, choice: Choice, run: Run | None = None) -> Stages:
     """Symbolic lowering, tiling, placement, and with `run` the measurement of firing rates."""
 
     def placed(tiling: Tiling, rates: Mapping[str, Rates]) -> Placement:
@@ -44,9 +35,11 @@ def stages_of(graph: Graph, target: Target, form: Form, run: Run | None = None) 
         return constraints(tiling, target, graph)
 
     def measured(network: ChipNetwork) -> tuple[Mapping[str, Rates], int]:
-        meter = Meter.of(network, graph, walk(graph, *form).graph)
+        meter = Meter.of(network, graph, walk(graph, *choice).graph)
         samples = run(meter.add) if run else 0
         return meter.rates(), samples
 
     measure = measured if run else None
-    return Stages(partial(lower, graph, *form), partial(tile, target=target, graph=graph), constrained, placed, measure)
+    return Stages(
+        partial(lower, graph, *choice), partial(tile, target=target, graph=graph), constrained, placed, measure
+    )

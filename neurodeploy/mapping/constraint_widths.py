@@ -110,11 +110,17 @@ def sums_of(inputs: Sequence[Synapses], network: ChipNetwork) -> Interval:
     for one in inputs:
         fan, sent = fan_of(one), network.by_name[one.source].interval
         up, down = (pick(fan.weights, 0).sum(axis=1) for pick in (np.maximum, np.minimum))
-        scale = fan.repeats << getattr(one.pattern, "exponent", 0)
+        exponent = getattr(one.pattern, "exponent", 0)
         high = int((up * max(sent.hi, 0) + down * min(sent.lo, 0)).max(initial=0))
         low = int((up * min(sent.lo, 0) + down * max(sent.hi, 0)).min(initial=0))
-        total = total + Interval(low, high).scaled(scale)
+        shifted = Interval(int(_shifted(low, exponent)), int(_shifted(high, exponent)))
+        total = total + shifted.scaled(fan.repeats)
     return total
+
+
+def _shifted(value: Int64 | int, exponent: int) -> Int64 | int:
+    """Times 2^exponent; below 0 a neuron has one such synapse, which rounds down."""
+    return value << exponent if exponent >= 0 else value >> -exponent
 
 
 def axons_within(inputs: Sequence[Synapses], network: ChipNetwork, width: Interval) -> int:
@@ -132,4 +138,4 @@ def _contributions(one: Synapses, network: ChipNetwork, sign: int) -> Int64:
     fan, sent = fan_of(one), network.by_name[one.source].interval
     ends = np.stack([fan.weights * sign * end for end in (sent.lo, sent.hi, 0)])
     worst = np.sort(ends.max(axis=0), axis=1).max(axis=0)
-    return np.repeat(worst << getattr(one.pattern, "exponent", 0), fan.repeats)
+    return np.repeat(_shifted(worst, getattr(one.pattern, "exponent", 0)), fan.repeats)

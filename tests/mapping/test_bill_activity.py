@@ -12,8 +12,8 @@ from neurodeploy.backends.reference.mapped import _Chip, _encode
 from neurodeploy.ir.chip import Synapses
 from neurodeploy.mapping.bill_activity import activity, arriving, events
 from neurodeploy.mapping.bill_meter import Meter
-from neurodeploy.mapping.bill_stages import Form
 from neurodeploy.mapping.lower import walk
+from neurodeploy.mapping.prices import Choice
 from neurodeploy.mapping.symbolic import lower
 from neurodeploy.quantize import quantize
 from tests.chipnets import random_network
@@ -21,8 +21,8 @@ from tests.ir.test_chip import listed
 from tests.traced_graphs import FAMILIES, pictures
 
 SEEDS = range(12)
-FORMS = [Form(), Form("kv"), Form("kv-saturated"), Form("qk-saturated-packed"), Form("kv", "custom")]
-FORMS += [Form("auto", "stock", "spikes")]
+FORMS = [Choice(), Choice("kv"), Choice("kv-saturated"), Choice("qk-saturated-packed"), Choice("kv", "custom")]
+FORMS += [Choice("auto", "stock", "spikes")]
 
 
 def crossbars() -> list[Synapses]:
@@ -69,7 +69,7 @@ def test_what_was_not_measured_is_a_bound() -> None:
 
 @pytest.mark.parametrize("form", FORMS, ids="-".join)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rates_are_those_of_the_mapped_reference(family: str, form: Form) -> None:
+def test_rates_are_those_of_the_mapped_reference(family: str, form: Choice) -> None:
     """Every population, helpers of pools, products, clipped counts and words among them."""
     deployed = CompiledModel(quantize(FAMILIES[family](), pictures(8)))
     graph, images = deployed.graph, pictures(3)
@@ -81,7 +81,7 @@ def test_rates_are_those_of_the_mapped_reference(family: str, form: Form) -> Non
         assert np.array_equal(found[name].ravel(), rates), name
 
 
-def counted(deployed: CompiledModel, form: Form, images: np.ndarray) -> dict[str, np.ndarray]:
+def counted(deployed: CompiledModel, form: Choice, images: np.ndarray) -> dict[str, np.ndarray]:
     """Population -> share of the steps in which each neuron sent something, in the mapped reference."""
     from neurodeploy.mapping import lower as materialised
 
