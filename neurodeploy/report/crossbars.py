@@ -6,6 +6,7 @@ from rich.console import Group
 
 from neurodeploy.report.text import Document, percent, table
 
+LEAST = 1e-6  # share that four digits of a percentage can show
 _HEADER = ("ADC bits #", "active rows #", "can clip", "accuracy #", "same class #", "logits equal")
 _COSTS = ("reads a step #", "one after another #", "conversions a step #", "clipped #", "seconds #")
 
@@ -27,7 +28,7 @@ def settings_table(document: Document) -> Group:
             percent(one["agreement"]),
             one["equal"],
             *(one[key] for key in ("reads", "serial", "conversions")),
-            percent(100 * one["clipped"], 4),
+            _share(one["clipped"]),
             f"{one['seconds']:.1f}",
         )
         for one in document["settings"]
@@ -47,7 +48,7 @@ def clipped_table(document: Document) -> Group | None:
         return None
     columns = ("layer", *(f"{one['adc_bits']} bits, {_rows(one)} rows #" for one in clipping))
     names = clipping[0]["layers"]
-    rows = [(name, *(percent(100 * one["layers"][name]["clipped"], 4) for one in clipping)) for name in names]
+    rows = [(name, *(_share(one["layers"][name]["clipped"]) for one in clipping)) for name in names]
     return table("Conversions that clipped", columns, rows)
 
 
@@ -55,3 +56,8 @@ def _rows(setting: Document) -> str:
     """Active rows, and the name that they were asked for by."""
     asked, rows = setting["asked"], setting["active_rows"]
     return f"{rows}" if asked == rows else f"{rows} ({asked})"
+
+
+def _share(share: float) -> str:
+    """A share as a percentage; what is more than nothing never reads as 0."""
+    return "0 %" if share == 0 else "< 0.0001 %" if share < LEAST else f"{100 * share:.4f} %"
