@@ -154,8 +154,8 @@ class _Placed:
                 TOTALS, "", "classes that are those of the cores", f"{len(uses)} against {len(told)} that differ"
             )
         chips = {at[0] for at in self.placement.at}
-        if len(chips) != self.placement.chips or (chips and min(chips) < 0):
-            yield _finding(TOTALS, "", f"{len(chips)} chips", self.placement.chips)
+        if chips != set(range(self.placement.chips)):
+            yield _finding(TOTALS, "", f"chips 0 to {self.placement.chips - 1}", sorted(chips))
 
     @cached_property
     def _reached(self) -> Mapping[str, NDArray[np.int64]]:

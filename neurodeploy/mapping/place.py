@@ -15,6 +15,7 @@ from neurodeploy.ir.types import BINARY, signed
 from neurodeploy.mapping.place_mesh import Mesh, arranged, cut_into_chips
 from neurodeploy.mapping.place_pack import joined, pack, pack_classes, use_of, uses_of
 from neurodeploy.mapping.place_room import RESOURCES, Room, room_of
+from neurodeploy.mapping.place_share import MOST_SHARED, exchanged
 from neurodeploy.mapping.place_traffic import MOST_EDGES, Rates, Traffic, silence, tiles_of, traffic_of
 from neurodeploy.targets.target import Target
 
@@ -72,12 +73,24 @@ def _placed(tiling: Tiling, room: Room, rates: Rates | None) -> Placement:
     if findings:
         raise DoesNotFitError(findings)
     slot = arranged(order, uses, between, room) if room.alike else Mesh(slot, uses, between, room).improve()
+    if len(uses) < len(tiles) <= MOST_SHARED:
+        core, uses, slot = _shared(core, needs, slot, traffic, room)
     note = "" if known else f"more than {MOST_EDGES} pairs of tiles that exchange spikes: cores lie in order of depth"
     return replace(_result(tiling, tiles, core, slot, uses, room), note=note)
 
 
+def _shared(core: Int64, needs: Int64, slot: Int64, traffic: Traffic, room: Room) -> tuple[Int64, Int64, Int64]:
+    """Core of each tile, use and slot of each core, once tiles are exchanged; the cores move once more after it."""
+    held, core = np.unique(exchanged(core, slot, needs, traffic, room), return_inverse=True)
+    core = core.reshape(-1)
+    uses = joined(needs, core, len(held))
+    return core, uses, Mesh(slot[held], uses, traffic.between(core, len(held)), room).improve()
+
+
 def _result(tiling: Tiling, tiles: list[Tile], core: Int64, slot: Int64, uses: Int64, room: Room) -> Placement:
-    """The cores in the order of their slots."""
+    """The cores in the order of their slots; chips that swaps have left empty are not counted."""
+    chips, chip = np.unique(slot // room.cores, return_inverse=True)
+    slot = chip.reshape(-1) * room.cores + slot % room.cores
     held: list[list[Tile]] = [[] for _ in slot]
     for tile, at in zip(tiles, core, strict=True):
         held[at].append(tile)
@@ -89,7 +102,7 @@ def _result(tiling: Tiling, tiles: list[Tile], core: Int64, slot: Int64, uses: I
         at=tuple(room.at(int(slot[i])) for i in order),
         slots=tuple(int(slot[i]) % room.cores for i in order),
         classes=tuple((use_of(row), int(count)) for row, count in zip(distinct, counts, strict=True)),
-        chips=len(np.unique(slot // room.cores)),
+        chips=len(chips),
     )
 
 

@@ -29,14 +29,14 @@ def cut_into_chips(order: Int64, uses: Int64, traffic: Traffic, room: Room) -> I
     cores = len(order)
     crossing = cut_sizes(traffic, order, cores)
     filled = np.concatenate([np.zeros((1, uses.shape[1]), np.int64), np.cumsum(uses[order], axis=0)])
-    cost, before = np.zeros((cores + 1, 2)), np.zeros(cores + 1, np.int64)
+    cost, before = np.zeros((cores + 1, 2)), np.zeros(cores + 1, np.int64)  # cost: chips, spikes over cuts to the left
     first = 0
     for end in range(1, cores + 1):
         while end - first > room.cores or ((filled[end] - filled[first] > room.totals).any() and first < end - 1):
             first += 1
         chips = cost[first:end, 0]
         fewest = np.flatnonzero(chips == chips.min())
-        best = first + fewest[cost[first:end, 1][fewest].argmin()]
+        best = first + fewest[(cost[first:end, 1] + crossing[first:end])[fewest].argmin()]
         before[end] = best
         cost[end] = cost[best, 0] + 1, cost[best, 1] + crossing[best]
     chip, end, at = np.empty(cores, np.int64), cores, int(cost[cores, 0]) - 1
@@ -52,9 +52,9 @@ def curve(width: int, height: int) -> Int64:
         return np.array([x * width + y for x, y in (divmod(int(r), height)[::-1] for r in curve(height, width))])
     along = []
     for strip, top in enumerate(range(0, height, 2)):
-        for x in range(width) if strip % 2 == 0 else reversed(range(width)):
+        for number, x in enumerate(range(width) if strip % 2 == 0 else reversed(range(width))):
             rows = range(top, min(top + 2, height))
-            along += [y * width + x for y in (rows if x % 2 == 0 else reversed(rows))]
+            along += [y * width + x for y in (rows if number % 2 == 0 else reversed(rows))]
     return np.array(along)
 
 

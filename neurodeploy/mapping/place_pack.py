@@ -12,7 +12,7 @@ from neurodeploy.mapping.place_room import RESOURCES, SUMMED, UNLIMITED, Room
 from neurodeploy.mapping.place_traffic import Traffic
 
 Int64 = NDArray[np.int64]
-_IS_SUMMED = np.array([name in SUMMED for name in RESOURCES])
+SUMMED_ONES = np.array([name in SUMMED for name in RESOURCES])  # resources that the tiles of a core share
 _SIZES = 32  # steps of fill by which tiles count as large
 
 
@@ -29,8 +29,8 @@ def use_of(row: Int64) -> Use:
 def joined(uses: Int64, core: Int64, cores: int) -> Int64:
     """What each core uses, int64 [cores, resources]: sums, and the largest of what tiles do not share."""
     found = np.zeros((cores, len(RESOURCES)), np.int64)
-    np.add.at(found, core, np.where(_IS_SUMMED, uses, 0))
-    np.maximum.at(found, core, np.where(_IS_SUMMED, 0, uses))
+    np.add.at(found, core, np.where(SUMMED_ONES, uses, 0))
+    np.maximum.at(found, core, np.where(SUMMED_ONES, 0, uses))
     return found
 
 
@@ -48,7 +48,7 @@ class _Packing:
     """Cores while they fill."""
 
     def __init__(self, uses: Int64, room: Room, traffic: Traffic) -> None:
-        self.need = np.where(_IS_SUMMED, uses, 0)
+        self.need = np.where(SUMMED_ONES, uses, 0)
         self.room = room
         self.left = np.empty((len(uses), len(RESOURCES)), np.int64)  # of each core, opened or not
         self.left[:] = room.largest
@@ -123,7 +123,7 @@ def pack_classes(classes: Sequence[TileClass], room: Room) -> tuple[tuple[Use, i
 
 
 def _fill(open_cores: dict[tuple[int, ...], int], use: Int64, tiles: int, room: Room) -> None:
-    need = np.where(_IS_SUMMED, use, 0)
+    need = np.where(SUMMED_ONES, use, 0)
     empty = (0,) * len(RESOURCES)
     for used, cores in [*open_cores.items(), (empty, tiles)]:
         if not tiles:
@@ -149,7 +149,7 @@ def _fits(left: Int64, need: Int64) -> int:
 def _add(open_cores: dict[tuple[int, ...], int], used: tuple[int, ...], use: Int64, each: int, cores: int) -> None:
     if cores:
         old = np.array(used)
-        now = tuple(map(int, np.where(_IS_SUMMED, old + each * use, np.maximum(old, use))))
+        now = tuple(map(int, np.where(SUMMED_ONES, old + each * use, np.maximum(old, use))))
         open_cores[now] = open_cores.get(now, 0) + cores
 
 
