@@ -89,8 +89,9 @@ def _highest(network: ChipNetwork, one: Synapses) -> int:
 
 def _alone(network: ChipNetwork, one: Synapses) -> int:
     """The most that an active axon of a binary source adds; nothing is known of others."""
+    most, exponent = int(one.pattern.weight.max(initial=-128)), getattr(one.pattern, "exponent", 0)
     binary = network.by_name[one.source].interval.within(BINARY)
-    return int(one.pattern.weight.max(initial=-128)) << max(getattr(one.pattern, "exponent", 0), 0) if binary else 1 << 62
+    return 1 << 62 if not binary else most << exponent if exponent >= 0 else most >> -exponent
 
 
 def _through(fact: AtMost, one: Synapses, known: Factors) -> list[AtMost]:
