@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 Stages = Callable[[str], None]
 FilePath = str | PathLike[str]
-
 COMPARED = ("reference", "onnx", "lava")
 RATE_SAMPLES = 256  # samples over which firing rates are taken
 
@@ -113,33 +112,21 @@ class CompiledModel:
         """
         return run_on(chosen_backend(backend), self.graph, self._lowered, images, probes, options)
 
-    def lower(
-        self,
-        attention: AttentionOrder = "auto",
-        neurons: NeuronChoice = "stock",
-        residual: Residual = "graded",
-    ) -> MappedGraph:
-        """The network as populations and crossbars; the choices are those of `neurodeploy.mapping.lower`.
-
-        Raises UnsupportedModelError, DoesNotFitError, UsageError for choices that do not go together.
-        """
+    def lower(self, attention: AttentionOrder = "auto", **choices: Any) -> MappedGraph:
+        """The network as populations and crossbars; choices as of `mapping.lower`, which tells what it raises."""
         from neurodeploy.mapping import lower
 
-        return lower(self.graph, attention, neurons, residual)
+        return lower(self.graph, attention, **choices)
 
     @cached_property
     def _mapped(self) -> MappedGraph:
         return self.lower()
 
     def _lowered(self, **choices: Any) -> MappedGraph:
-        usual = {"attention": "auto", "neurons": "stock", "residual": "graded"}
-        return self._mapped if usual | choices == usual else self.lower(**choices)
+        return self.lower(**choices) if {*choices.values()} - {"auto", "stock", "graded"} else self._mapped
 
     def export_lava(self, folder: FilePath, overwrite: bool = False, **choices: Any) -> Path:
-        """Write a folder that runs with lava-nc and NumPy alone; whole or not at all.
-
-        choices: those of `lower`; custom neurons bring their Lava processes along.  Raises UsageError and as `lower`.
-        """
+        """Write a folder that runs with lava-nc and NumPy alone; whole or not at all. Raises UsageError, as `lower`."""
         from neurodeploy.backends.lava.emit import export
 
         return export(self._lowered(**choices), Path(folder), overwrite=overwrite)
@@ -173,8 +160,7 @@ class CompiledModel:
 
         target: a name or the path of a TOML file, else the one it was compiled for.  images: to measure spikes on,
         some are enough; without, every neuron is taken to fire in every step.  neurons: Lava's own, or also the
-        custom ones.  attention, residual: how they are lowered, see docs/lowering.md.  progress(stage) is called as a
-        stage begins.
+        custom ones.  attention, residual: see docs/lowering.md.  progress(stage) is called as a stage begins.
         Raises UsageError for bad images or an unknown target, InvalidFileError for a wrong target file.
         """
         from neurodeploy.mapping.bill import Asked, make_bill
@@ -193,12 +179,12 @@ class CompiledModel:
             samples[0] = len(self.run(images, "reference", batch=1, watch=both).logits)
             return samples[0]
 
-        if progress:
-            progress("prices of attention")
+        (progress or (lambda stage: None))("prices of attention")
         chosen = choose(self.graph, chip, Choice(attention, neurons, residual))
         asked = Asked(self.graph.name, chip, neurons, chosen.document(attention), self.bounds)
-        measured = None if images is None else run
-        bill = make_bill(asked, stages_of(self.graph, chip, chosen.choice, measured), progress)
+        bill = make_bill(
+            asked, stages_of(self.graph, chip, chosen.choice, run if images is not None else None), progress
+        )
         found = count_operations(self.graph, means.activities() or None, samples[0])
         return replace(bill, sections={**bill.sections, "papers' convention": papers(found)})
 
@@ -212,9 +198,9 @@ class CompiledModel:
         return pages.html(self, compare, images, labels, float_model, **choices)
 
     def describe(self, mapped: bool = True, **choices: Any) -> dict[str, Any]:
-        """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: on the chip, too.
+        """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: lowered by `choices`.
 
-        choices: those of `lower`.  What was compiled for the CPU backends and fits no chip says so there, with every reason.
+        What was compiled for the CPU backends and fits no chip says so there, with every reason.
         """
         document = describe.graph_document(self.graph, self.bounds)
         if not mapped:

@@ -15,7 +15,7 @@ from neurodeploy.errors import Finding, UsageError
 if TYPE_CHECKING:
     from neurodeploy.backends.result import Probes, RunResult
     from neurodeploy.ir.graph import Graph
-    from neurodeploy.ir.mapped import AttentionOrder, MappedGraph
+    from neurodeploy.ir.mapped import MappedGraph
 
 
 class Entry(NamedTuple):
@@ -62,25 +62,32 @@ def unknown_backend(need: str, have: str) -> UsageError:
 def run_on(
     backend: str,
     graph: Graph,
-    lowered: Callable[[AttentionOrder], MappedGraph],
+    lowered: Callable[..., MappedGraph],
     images: object,
     probes: Probes,
     options: Mapping[str, Any],
 ) -> RunResult:
     """Run images on a backend.
 
-    lowered(attention): the graph as populations and crossbars, asked for by the backends that run those; `attention`
-    is an option of theirs.  Raises UsageError for an unknown backend or option, and what the backend raises.
+    lowered(attention, neurons, residual): the graph as populations and crossbars, asked for by the backends that run
+    those; these three are options of theirs.  Raises UsageError for an unknown backend or option, and what the backend
+    raises.
     """
     require_known(backend)
     entry = ENTRIES[backend]
     run = getattr(import_module(f"neurodeploy.backends.{entry.module}"), entry.function)
-    more = {"attention": import_module("neurodeploy.ir.mapped").AttentionOrder} if entry.mapped else {}
+    more = _choices() if entry.mapped else {}
     options = import_module("neurodeploy.backends.options").check_options(run, {"probes": probes, **options}, more)
     network: Graph | MappedGraph = graph
     if entry.mapped:
         images = import_module("neurodeploy.images").check_images(images, graph.image_shape)  # before the long lowering
-        network = lowered(options.get("attention", "auto"))
-        options = {name: value for name, value in options.items() if name != "attention"}
+        network = lowered(**{name: value for name, value in options.items() if name in more})
+        options = {name: value for name, value in options.items() if name not in more}
     result: RunResult = run(network, images, **options)
     return result
+
+
+def _choices() -> Mapping[str, Any]:
+    """How a network may be lowered: name -> type of the option."""
+    mapped = import_module("neurodeploy.ir.mapped")
+    return {"attention": mapped.AttentionOrder, "neurons": mapped.NeuronChoice, "residual": mapped.Residual}

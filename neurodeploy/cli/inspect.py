@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,6 +25,7 @@ SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
 @options.artefact
 @click.option("--show", type=click.Choice(tuple(VIEWS)), multiple=True, help="Only this table, can be repeated.")
 @click.option("--mapped/--no-mapped", default=True, show_default=True, help="Lower it, and count chip neurons.")
+@options.lowering
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Measure firing rates on these: SOPs and theoretical energy."
 )
@@ -36,7 +38,14 @@ SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
     help="Layers counted as MACs: the first (as the papers do), those that read counts too, or all.",
 )
 def inspect(
-    output: Output, artefact: Path, mapped: bool, show: tuple[str, ...], images: Path | None, limit: int, mac: str
+    output: Output,
+    artefact: Path,
+    mapped: bool,
+    show: tuple[str, ...],
+    images: Path | None,
+    limit: int,
+    mac: str,
+    **choices: Any,
 ) -> None:
     """Layers, types, proven bounds, the quantizer's choices, operations, theoretical energy and sizes of ARTEFACT."""
     from neurodeploy import api
@@ -49,6 +58,6 @@ def inspect(
         options.note_clipped(output, deployed, samples)
     with output.progress("measure firing rates") as progress:
         operations = deployed.operations(samples, mac, progress)
-    document = deployed.describe(mapped) | {"operations": operations.as_json()}
+    document = deployed.describe(mapped, **choices) | {"operations": operations.as_json()}
     views = [getattr(text, function) for name, function in VIEWS.items() if name in (show or VIEWS)]
     output.result(document, *(view(document) for view in views))

@@ -10,37 +10,13 @@ import click
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
-ORDERS = (  # `ir.mapped.AttentionOrder`, which would load the compiler for --help
-    *("auto", "kv", "qk", "stream", "kv-saturated", "qk-saturated"),
-    *("kv-packed", "qk-packed", "kv-saturated-packed", "qk-saturated-packed"),
-)
 SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
 
 
 @options.command("map", "Onto a chip: does it fit, on how many cores, at what price.")
 @options.artefact
 @click.option("--target", metavar="TARGET", help="A chip by name, or a TOML file; else the one it was compiled for.")
-@click.option(
-    "--attention",
-    type=click.Choice(ORDERS),
-    default="auto",
-    show_default=True,
-    help="How SSA's products are lowered; auto: the cheapest that is exact and fits.",
-)
-@click.option(
-    "--neurons",
-    type=click.Choice(("stock", "custom")),
-    default="stock",
-    show_default=True,
-    help="Lava's own neurons, or neurodeploy's custom ones beside them.",
-)
-@click.option(
-    "--residual",
-    type=click.Choice(("graded", "spikes")),
-    default="graded",
-    show_default=True,
-    help="Counts in neurons of their own, or each reader with the synapses of all terms.",
-)
+@options.lowering
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Measure spikes on these; without, every neuron in every step."
 )

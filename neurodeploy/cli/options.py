@@ -41,7 +41,29 @@ backend = click.option(
     show_default=True,
     help="auto: native, or onnx where the native backend was not built.",
 )
+ORDERS = (  # `ir.mapped.AttentionOrder`, which would load the compiler for --help
+    *("auto", "kv", "qk", "stream", "kv-saturated", "qk-saturated"),
+    *("kv-packed", "qk-packed", "kv-saturated-packed", "qk-saturated-packed"),
+)
 timeout = click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for Lava.")
+
+
+def lowering(function: Function) -> Function:
+    """--attention, --neurons and --residual: how a network becomes populations and crossbars."""
+    choices = (
+        ("--attention", ORDERS, "How SSA's products are lowered; auto: the cheapest; of map, that is exact and fits."),
+        ("--neurons", ("stock", "custom"), "Lava's own neurons, or neurodeploy's custom ones beside them."),
+        (
+            "--residual",
+            ("graded", "spikes"),
+            "Counts in neurons of their own, or each reader with the synapses of all terms.",
+        ),
+    )
+    for name, values, what in reversed(choices):
+        function = click.option(name, type=click.Choice(values), default=values[0], show_default=True, help=what)(
+            function
+        )
+    return function
 
 
 def command(name: str, summary: str = "", group: click.Group | None = None) -> Callable[[Function], click.Command]:

@@ -1,4 +1,4 @@
-"""neurodeploy simulate: an artefact as stock Lava processes."""
+"""neurodeploy simulate: an artefact as Lava processes, stock ones unless custom neurons are asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neurodeploy.cli.output import Output
 from neurodeploy.cli.run import output_option, show
 
 
-@options.command("simulate", "Run an artefact as stock Lava processes.")
+@options.command("simulate", "Run an artefact as Lava processes.")
 @options.artefact
 @options.images
 @options.limit
@@ -24,7 +24,7 @@ from neurodeploy.cli.run import output_option, show
     show_default=True,
     help="The stock process models in one process, or Lava's own runtime with a process each (small networks).",
 )
-@click.option("--attention", type=click.Choice(["auto", "kv", "qk"]), default="auto", show_default=True)
+@options.lowering
 @options.timeout
 @output_option
 def simulate(output: Output, artefact: Path, images: Path, limit: int | None, path: Path | None, **rest: Any) -> None:

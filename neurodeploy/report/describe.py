@@ -103,7 +103,11 @@ def refused_document(error: NeurodeployError) -> dict[str, Any]:
 
 
 def mapped_document(mapped: MappedGraph) -> dict[str, Any]:
-    """Neurons by kind, synapses with and without shared weights, and the depth in time steps of a mapped graph."""
+    """Neurons by kind, synapses with and without shared weights, and the depth in time steps of a mapped graph.
+
+    custom_neurons: those that stock Lava has not.  period: time steps that a step takes, above 1 where attention is
+    streamed.
+    """
     neurons = Counter[str]()
     for population in mapped.populations:
         neurons[population.kind] += population.size
@@ -113,6 +117,8 @@ def mapped_document(mapped: MappedGraph) -> dict[str, Any]:
         "depth": mapped.depth,
         "neurons": sum(count for kind, count in neurons.items() if kind != "source"),
         "neurons_by_kind": dict(sorted(neurons.items())),
+        "custom_neurons": sum(p.size for p in mapped.populations if p.custom),
+        "period": mapped.period,
         "weights": sum(_stored(crossbar) for crossbar in mapped.crossbars),
         "synapses": sum(_synapses(crossbar, mapped) for crossbar in mapped.crossbars),
     }

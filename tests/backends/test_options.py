@@ -70,6 +70,8 @@ def test_probes_in_every_form(deployed: CompiledModel, backend: str, probes: Any
 def test_attention_is_an_option_of_the_mapped_network_alone(deployed: CompiledModel) -> None:
     deployed.run(images(deployed), "mapped", attention="kv")
     assert refused(deployed, "reference", attention="kv") == [("ND-B008", "attention")]
+    deployed.run(images(deployed), "mapped", attention="stream", neurons="custom", residual="graded")
+    assert refused(deployed, "mapped", neurons="own") == [("ND-B008", "neurons")]
 
 
 @pytest.mark.parametrize("probes", [5, None, [1], 0.5])

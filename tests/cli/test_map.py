@@ -8,7 +8,7 @@ import typing
 import pytest
 
 from neurodeploy import api
-from neurodeploy.cli.map import ORDERS
+from neurodeploy.cli.options import ORDERS
 from neurodeploy.errors import Finding
 from neurodeploy.ir.mapped import AttentionOrder
 from neurodeploy.report.mapping import merged
