@@ -6,7 +6,7 @@ they are cells. Products of activations (SSA) are none and stay digital, as do n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -29,6 +29,7 @@ from neurodeploy.progress import Progress
 from neurodeploy.targets import Target, load_target
 
 TARGET = "crossbar-128-adc5"
+MOST_REPEATS = 1 << 12
 SYNAPSES: dict[str, Evaluate] = {"conv": conv, "reduce_sum": reduce_sum}
 
 
@@ -73,15 +74,24 @@ def execute_on(
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> CrossbarResult:
-    """`run` on a crossbar of one's own."""
+    """`run` on a crossbar of one's own. Raises UsageError for numbers that are too large to repeat."""
     known = types(graph)
     nodes = [node for node in graph.nodes if node.op in SYNAPSES]
+    if findings := [finding for node in nodes for finding in _too_many(node, known[node.inputs[0]].range, crossbar)]:
+        raise UsageError(findings)
     layers = {node.name: planned(node, known[node.inputs[0]], known[node.name], crossbar) for node in nodes}
     spans = {name: value.range for name, value in known.items()}
     read = {op: partial(_read, one, crossbar, layers, spans) for op, one in SYNAPSES.items()}
     result = execute(graph, images, probes, batch, progress, watch, {**STATELESS, **read})
     held = {name: getattr(result, name) for name in RunResult.__dataclass_fields__}
     return CrossbarResult(**held | {"backend": "crossbar"}, crossbar=crossbar, layers=tuple(layers.values()))
+
+
+def _too_many(node: Node, span: Interval, crossbar: Crossbar) -> Iterator[Finding]:
+    """A layer whose numbers would take more reads than anybody waits for."""
+    if crossbar.inputs == "repeats" and span.hi - span.lo > MOST_REPEATS:
+        need, mend = f"numbers of at most {MOST_REPEATS:,} reads", 'choose inputs "bits"'
+        yield Finding("ND-B066", node.name, need, f"numbers in {span}", mend, str(node.source))
 
 
 def _read(

@@ -161,7 +161,7 @@ def test_safe_reads_are_the_reference(seed: int) -> None:
     graph = samples.random_graph(seed)
     images = samples.random_images(graph, 3, seed)
     design = safe_design(seed)
-    if max(value.range.magnitude for value in types(graph).values()) > 2000:
+    if max(value.range.magnitude for value in types(graph).values()) >= 1000:
         design["inputs"] = "bits"  # one read a unit would take as many
     assert_equal(backend.run(graph, images, "all", **design), graph, images)
 
@@ -284,6 +284,21 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], layer: str) -> None:
     with pytest.raises(UsageError) as caught:
         backend.run(graph, samples.random_images(graph, 1, 1), **options)
     assert [finding.layer for finding in caught.value.findings] == [layer]
+
+
+def test_numbers_too_large_to_repeat_are_refused() -> None:
+    refused = 0
+    for seed in range(20):
+        graph = samples.random_graph(seed)
+        reads = [node.inputs[0] for node in graph.nodes if node.op in ("conv", "reduce_sum")]
+        spans = [types(graph)[name].range for name in reads]
+        large = sum(span.hi - span.lo > backend.MOST_REPEATS for span in spans)
+        if large:
+            with pytest.raises(UsageError, match="ND-B066") as caught:
+                backend.run(graph, samples.random_images(graph, 1, seed), inputs="repeats")
+            assert len(caught.value.findings) == large
+            refused += 1
+    assert refused > 0
 
 
 def test_everything_that_is_wrong_with_a_crossbar_is_said_at_once() -> None:
