@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import Placement, Tile, Use
 from neurodeploy.report.page import svg
 
-SIDE, SPACE = 15, 2  # of a core's square, and between two
+PITCH, SPACE = 17, 2  # of the squares of cores, and what is between two
+WIDEST = 320  # of a chip that is drawn as an image
 MOST_CHIPS = 24  # that are drawn
 MOST_SQUARES = 640  # cores that are drawn with words of their own; beyond, a chip is an image with a pixel a core
 
@@ -65,7 +66,10 @@ class Chip:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """All drawn chips by one quantity; top: the value of the brightest colour; columns and rows of cores."""
+    """All drawn chips by one quantity.
+
+    top: the value of the brightest colour.  columns, rows: of cores.  side: of a core's square, of each `pitch`.
+    """
 
     title: str
     unit: str
@@ -73,6 +77,8 @@ class HeatMap:
     chips: tuple[Chip, ...]
     columns: int
     rows: int
+    side: float
+    pitch: int
 
 
 def cores_of(placement: Placement, mesh: Mesh, limits: Mapping[str, int | None], rates: Rates | None) -> list[Core]:
@@ -133,7 +139,10 @@ def _map(drawn: Sequence[Core], mesh: Mesh, title: str, unit: str, top: float, v
             chips.append(Chip(number, len(held), squares, ""))
         else:
             chips.append(Chip(number, len(held), (), _image(held, columns, rows)))
-    return HeatMap(title, unit, top, tuple(chips), columns, rows)
+    if len(drawn) <= MOST_SQUARES:
+        return HeatMap(title, unit, top, tuple(chips), columns, rows, PITCH - SPACE, PITCH)
+    pitch = max(2, min(10, WIDEST // columns))
+    return HeatMap(title, unit, top, tuple(chips), columns, rows, pitch - pitch / 10, pitch)
 
 
 def _image(held: Sequence[tuple[Core, NDArray[np.uint8]]], columns: int, rows: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from neurodeploy.report.mapping import value
 from neurodeploy.report.page import svg
 from neurodeploy.report.page.activity import attention, bounds, raster, rates
-from neurodeploy.report.page.chip import MOST_CHIPS, SIDE, SPACE, cores_of, heat_maps
+from neurodeploy.report.page.chip import MOST_CHIPS, cores_of, heat_maps
 from neurodeploy.report.page.content import Content
 from neurodeploy.report.page.graph import draw
 from neurodeploy.report.page.summary import UNMAPPED, accuracy, summary
@@ -86,8 +86,6 @@ def chip(content: Content) -> Context | None:
         "cores": cores if maps and maps[0].chips[0].squares else [],
         "left_out": len({core.chip for core in cores if core.chip >= MOST_CHIPS}),
         "unplaced": "" if cores else (content.placement.note if content.placement else "It was not placed on cores."),
-        "side": SIDE,
-        "pitch": SIDE + SPACE,
     }
 
 

@@ -58,13 +58,14 @@ def picture(sample: NDArray[np.float32], most: int = 96) -> Pixels:
     step = -(-max(frame.shape[1:]) // most)
     height, width = (size // step * step for size in frame.shape[1:])
     frame = frame[:, :height, :width].reshape(len(frame), height // step, step, width // step, step).mean(axis=(2, 4))
+    frame = frame if len(frame) in (2, 3) else frame.mean(axis=0, keepdims=True)
     low, high = float(frame.min()), float(frame.max())
     unit = (frame - low) / (high - low if high > low else 1.0)
     if len(unit) == 2:
         on, off = unit
         rgb = np.stack([1 - off, 1 - np.maximum(on, off), 1 - on])
     else:
-        rgb = unit if len(unit) == 3 else np.repeat(unit.mean(axis=0, keepdims=True), 3, axis=0)
+        rgb = np.broadcast_to(unit, (3, *unit.shape[1:]))
     return np.asarray(np.rint(rgb.transpose(1, 2, 0) * 255), np.uint8)
 
 
