@@ -207,7 +207,7 @@ def _misfits(price: Price, target: Target) -> Iterator[str]:
     kinds = price.kinds or {}
     for kind in ("lif", "sum", "relu", "product"):
         held = target.value("neuron", kind)  # an array computes sums; of what reads them its file may say nothing
-        if kinds.get(kind) and (held is False or held is None and target.kind == "cores"):
+        if kinds.get(kind) and (held is False or (held is None and target.kind == "cores")):
             yield f"{kinds[kind]} {kind} neurons, which the target has not"
     if price.custom and not target.flag("neuron", "programmable"):
         yield f"{price.custom} custom neurons, on a target that is not programmable"
