@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import DoesNotFitError
-from neurodeploy.ir.chip import Axis, Box, ChipNetwork, Filters, Grid, Nest, Neurons, Synapses
+from neurodeploy.ir.chip import Axis, Box, ChipNetwork, Cut, Filters, Grid, Nest, Neurons, Synapses, Tile
 from neurodeploy.ir.passes import remove_dead
 from neurodeploy.ir.samples import random_graph
 from neurodeploy.ir.types import BINARY, Interval
-from neurodeploy.mapping.constraint import Constraint, constraints
+from neurodeploy.mapping.constraint import Constraint, constraints, measure_of
 from neurodeploy.mapping.constraint_widths import accumulator, axons_within, rows_within, sums_of
 from neurodeploy.mapping.structure import AtMost, structure_of
 from neurodeploy.mapping.symbolic import lower
+from neurodeploy.mapping.tile_inputs import Input, weight_bits_of
 from neurodeploy.mapping.tiles import tile
 from neurodeploy.targets import Target, load_target
 from tests.ir.test_chip import listed
-from tests.mapping.chips import chip
+from tests.mapping.chips import chip, inside, taken, tiles
 
 ADC5 = "crossbar-128-adc5"
 FORGETS = 4095
@@ -244,3 +245,61 @@ def test_a_convolution_takes_its_places_in_turns() -> None:
     assert {(one.rows, one.reads) for one in found} <= {(123, 13), (124, 13)}
     box = tile(network, load_target(ADC5)).cuts["out"].classes[0].example.box
     assert box == Box((0, 0, 0), (30, 8, 8))
+
+
+def levels_of(cut: Cut, one: Tile, target: Target) -> np.ndarray:
+    """Levels [rows, slices * columns] of the cells of a tile, filled synapse by synapse; weights with an offset."""
+    measure, mask = measure_of(cut), inside(cut, one)
+    inputs = [s for s in measure.plan.view.inputs if s.rows]
+    bits = max(weight_bits_of(s.synapses) for s in inputs)
+    weights: dict[tuple[object, int], int] = {}
+    rows, columns = {}, {}
+    for number, given in enumerate(inputs):
+        start, stop = given.piece(one.part, cut.parts)
+        known = {(to, of): w for to, of, w, _ in listed(given.synapses.pattern)}
+        for to, of, chunk, _ in taken(given):
+            if mask[to] and start <= chunk < stop:
+                place = np.unravel_index(to, measure.plan.view.shape)
+                column = tuple(int(p) for axis, p in enumerate(place) if axis in measure.plan.channels)
+                row = (number, group_of(given, place, chunk) if given.turns else of)
+                rows.setdefault(row, len(rows))
+                columns.setdefault(column, len(columns))
+                weights[rows[row], columns[column]] = known[to, of] >> getattr(given.synapses.pattern, "exponent", 0)
+    table = np.zeros((len(rows), len(columns)), int)
+    for at, weight in weights.items():
+        table[at] = weight
+    return cells(table.T, bits).transpose(2, 0, 1).reshape(len(rows), -1) if table.size else np.zeros((0, 1), int)
+
+
+def group_of(given: Input, place: tuple[np.intp, ...], chunk: int) -> tuple[object, ...]:
+    """A row of a layer's matrix: a chunk of the fan-in of one group of channels."""
+    axes = zip(given.factors.axes, place, strict=True)
+    return (chunk, *(int(axis.source[axis.coordinate == p][0]) for axis, p in axes if axis.channel))
+
+
+@pytest.mark.parametrize("start", range(0, 60, 10))
+def test_no_read_can_clip(start: int) -> None:
+    """On random chips: any rows within the limit stay within the converter, in every column of every tile."""
+    looked = 0
+    for seed in range(start, start + 10):
+        network, rng = lower(remove_dead(random_graph(seed))), np.random.default_rng(seed)
+        if sum(s.count for s in network.synapses) > 3000:
+            continue
+        limits = {"crossbar__rows": int(rng.integers(16, 80)), "adc__bits": int(rng.integers(3, 8))}
+        target = chip(ADC5, synapse__shares_weights=bool(rng.integers(2)), **limits)
+        try:
+            tiling = tile(network, target)
+            found = constraints(tiling, target)
+        except DoesNotFitError:
+            continue
+        for one in (one for one in found if one.quantity == "converter"):
+            assert one.how == "rows split" or one.bound <= one.limit
+            assert one.reads * one.limit >= one.bound
+        for cut in tiling.cuts.values():
+            own = [one for one in found if one.population == cut.population and one.quantity == "converter"]
+            for t in tiles(cut) if own and cut.count < 30 else ():
+                sums = np.sort(levels_of(cut, t, target), axis=0)[::-1][: own[0].limit].sum(axis=0)
+                assert sums.max(initial=0) <= (1 << target.adc_bits) - 1
+                assert min(own[0].limit, cut.use(t).rows) <= (1 << target.adc_bits) - 1
+                looked += 1
+    assert looked
