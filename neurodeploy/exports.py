@@ -32,5 +32,5 @@ def export_sanafe(
     chip = load_target(target or deployed.graph.metadata.get("target") or "loihi2")
     require_mesh(chip)
     bill = deployed.map(target, attention=attention, residual=residual).require_fit()
-    graph = lower(deployed.graph, attention, residual=residual)
+    graph = lower(deployed.graph, bill.attention["chosen"], residual=residual)
     return export(graph, bill.placement, chip, Path(folder), overwrite=overwrite)

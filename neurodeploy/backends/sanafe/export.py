@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neurodeploy.backends.sanafe.arch import Cost, architecture, used
 from neurodeploy.backends.sanafe.homes import homes_of
 from neurodeploy.backends.sanafe.net import biases, carried, network
-from neurodeploy.backends.sanafe.synapses import Listed, listed
+from neurodeploy.backends.sanafe.synapses import Listed, listed, shift
 from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
 from neurodeploy.ir.chip import Placement
 from neurodeploy.ir.mapped import MappedGraph
@@ -160,6 +160,7 @@ def _plain(graph: MappedGraph, target: Target) -> dict[str, Any]:
                 "target": c.target,
                 "port": c.port,
                 "delay": c.delay,
+                "shift": shift(c),
                 "carried": carried(c),
                 "binary": graph.by_name[c.source].interval.within(BINARY),
             }

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from neurodeploy.backends.sanafe.homes import Homes
-from neurodeploy.backends.sanafe.synapses import Listed
+from neurodeploy.backends.sanafe.synapses import Listed, shift
 from neurodeploy.ir.mapped import Crossbar, MappedGraph, Population
 from neurodeploy.numerics import PROFILES, Int64
 
@@ -23,8 +23,11 @@ LONGEST = 5  # the longest delay of accumulator_with_delay
 
 
 def carried(crossbar: Crossbar) -> bool:
-    """Whether SANA-FE's own delays reach far enough; else its edges weigh 0 and the host delivers."""
-    return crossbar.delay <= LONGEST
+    """Whether SANA-FE can deliver: its delays reach far enough, and nothing is shifted to the right.
+
+    Else the edges weigh 0 and the host delivers.
+    """
+    return crossbar.delay <= LONGEST and not shift(crossbar)
 
 
 def network(graph: MappedGraph, homes: Homes, synapses: Mapping[str, Listed]) -> Iterator[str]:
@@ -68,7 +71,7 @@ def _edges(crossbar: Crossbar, group: Mapping[str, str], synapses: Listed) -> It
     if not len(rows):
         return
     if not carried(crossbar):
-        yield f"    # delay {crossbar.delay}, beyond the {LONGEST} that SANA-FE has: the host delivers, these weigh 0\n"
+        yield f"    # delay {crossbar.delay}, shift {shift(crossbar)}: the host delivers, these weigh 0\n"
         weights = np.zeros_like(weights)
     yield f"    # {crossbar.name}\n    - {group[crossbar.source]} -> {group[crossbar.target]}: {{type: sparse, "
     yield f"source_target_pairs: [{','.join(map('[{},{}]'.format, cols.tolist(), rows.tolist()))}], "

@@ -66,7 +66,14 @@ def test_all_decays_and_long_delays(seed: int, sanafe_python: Path, tmp_path: Pa
     assert differing(sanafe_python, exported(graph, tmp_path / "net"), graph, pixels(graph, 4, seed)) == []
 
 
-def test_a_weight_of_the_network_file_matters(sanafe_python: Path, tmp_path: Path) -> None:
+def test_event_frames(sanafe_python: Path, tmp_path: Path) -> None:
+    """Every step of a sample brings its own frame."""
+    graph = every_kind(4)
+    graph = viewed(replace(graph, encoding=replace(graph.encoding, events=True)))
+    assert differing(sanafe_python, exported(graph, tmp_path / "net"), graph, pixels(graph, 2)) == []
+
+
+def test_a_number_of_the_network_file_matters(sanafe_python: Path, tmp_path: Path) -> None:
     """It is SANA-FE that computes: a threshold that is raised in its file shows."""
     graph = far_and_wide(0)
     folder = exported(graph, tmp_path / "net")

@@ -52,7 +52,8 @@ class Network:
         if not payload.any():
             return np.zeros(size, np.int64)
         rows, cols, weights = (self.arrays[f"{crossbar['key']}.{part}"] for part in ("rows", "cols", "weights"))
-        return np.rint(np.bincount(rows, weights * payload[cols].astype(np.float64), size)).astype(np.int64)
+        brought = weights * payload[cols] >> crossbar["shift"]
+        return np.rint(np.bincount(rows, brought.astype(np.float64), size)).astype(np.int64)
 
     def codes(self, images: NDArray[Any]) -> Int64:
         """The source's payloads [N * T, pixels]: pixels stay for T steps, event frames bring their own."""
