@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from itertools import product
 from math import prod
@@ -148,6 +148,7 @@ class Measure:
     plan: Plan
     step: Shape
     parts: int
+    _known: dict[tuple[Shape, int], Use] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, tile: Tile) -> Use:
         """What a tile uses."""
@@ -173,8 +174,15 @@ class Measure:
     def use(self, index: Shape, part: int) -> Use:
         """What the tile at a place of the view's grid uses.
 
-        On a crossbar the first part of a box has its neurons, and the others send it their sums; they have none.
+        Tiles that use the same are measured once.
         """
+        alike = tuple(int(first[i]) for first, i in zip(self._alike, index, strict=True))
+        if (alike, part) not in self._known:
+            self._known[alike, part] = self._measured(alike, part)
+        return self._known[alike, part]
+
+    def _measured(self, index: Shape, part: int) -> Use:
+        """On a crossbar the first part of a box has its neurons, and the others send it their sums; they have none."""
         extents = [min(s, n - i * s) for n, s, i in zip(self.plan.view.shape, self.step, index, strict=True)]
         held = prod(n for axis, n in enumerate(extents) if axis in self.plan.channels)
         first = not (part and self.plan.crossbar)
@@ -212,14 +220,22 @@ class Measure:
 
     def _distinct(self, axis: int) -> list[tuple[int, int]]:
         """(place, boxes like it) along an axis of the grid."""
+        places, counts = np.unique(self._alike[axis], return_counts=True)
+        return list(zip(places.tolist(), counts.tolist(), strict=True))
+
+    @cached_property
+    def _alike(self) -> list[Int64]:
+        """Along each axis of the grid, the first place whose boxes use the same, [boxes]."""
+        return [self._firsts(axis) for axis in range(len(self.step))]
+
+    def _firsts(self, axis: int) -> Int64:
         n, step = self.plan.view.shape[axis], self.step[axis]
         extents = np.minimum(step, n - np.arange(-(-n // step)) * step)
         tables = [one.factors.axes[axis].table(step) for one in self.plan.view.inputs]
         tables += [output.table(axis, step)[None] for output in self.plan.outputs]
-        _, first, counts = np.unique(
-            np.concatenate([extents[None], *tables]), axis=1, return_index=True, return_counts=True
-        )
-        return list(zip(first.tolist(), counts.tolist(), strict=True))
+        whole = np.concatenate([extents[None], *tables])
+        _, first, same = np.unique(whole, axis=1, return_index=True, return_inverse=True)
+        return np.asarray(first[same.reshape(-1)])
 
     def _pieces(self) -> list[tuple[int, int]]:
         """(part, parts like it) of the fan-in."""
