@@ -24,6 +24,7 @@ from neurodeploy.mapping.bill_neurons import narrow_membranes
 from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, resources_of
 from neurodeploy.mapping.constraint import Constraint
 from neurodeploy.mapping.place_room import room_of
+from neurodeploy.mapping.place_traffic import Traffic
 from neurodeploy.targets.target import Target
 
 SCHEMA = "neurodeploy.map"
@@ -102,17 +103,21 @@ class Bill:
         }
 
 
+Traffics = Callable[[], Traffic | None]  # of which there may be too much to be listed
+
+
 @dataclass(frozen=True)
 class Stages:
     """The stages of a mapping; each may raise DoesNotFitError or UnsupportedModelError.
 
+    place: also gives the traffic between tiles that it was made for.
     measure: gives rates of populations and the number of samples behind them; None: no images were given.
     """
 
     lower: Callable[[], ChipNetwork]
     tile: Callable[[ChipNetwork], Tiling]
     constrain: Callable[[Tiling], Sequence[Constraint]]
-    place: Callable[[Tiling, Mapping[str, Rates]], Placement]
+    place: Callable[[Tiling, Mapping[str, Rates]], tuple[Placement, Traffics]]
     measure: Callable[[ChipNetwork], tuple[Mapping[str, Rates], int]] | None = None
 
 
@@ -152,16 +157,16 @@ def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | No
         say("firing rates")
         active = activity(network, *(stages.measure(network) if stages.measure else ()))
         say("place")
-        placement = stages.place(tiling, active.rates)
+        placement, traffic = stages.place(tiling, active.rates)
     except (DoesNotFitError, UnsupportedModelError) as error:
         return replace(bill, findings=(*bill.findings, *error.findings))
     say("latency and energy")
-    return _placed(bill, asked, network, placement, active)
+    return _placed(bill, asked, placement, active, traffic)
 
 
-def _placed(bill: Bill, asked: Asked, network: ChipNetwork, placement: Placement, active: Activity) -> Bill:
-    room = room_of(asked.target)
-    found = loads(placement, active, room) if room else Loads(0, 0.0, 0.0)
+def _placed(bill: Bill, asked: Asked, placement: Placement, active: Activity, traffic: Traffics) -> Bill:
+    network, room = active.network, room_of(asked.target)
+    found = loads(placement, active, room, traffic) if room else Loads(0, 0.0, 0.0)
     analog = asked.target.fact("adc", "bits") is not None
     reads = reads_of(placement.tiling, active, bill.constraints) if analog else None
     steps = network.steps * network.period

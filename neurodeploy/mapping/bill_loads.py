@@ -6,7 +6,7 @@ A message is a spike or payload on its way to one core. It goes along its row of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import Cut, Placement
 from neurodeploy.mapping.bill_activity import Activity, Rates, arriving, events
 from neurodeploy.mapping.place_room import Room
-from neurodeploy.mapping.place_traffic import UNIT, first_tiles, traffic_of
+from neurodeploy.mapping.place_traffic import UNIT, Traffic, first_tiles, traffic_of
 
 Int64 = NDArray[np.int64]
 
@@ -65,8 +65,10 @@ class Loads:
     links: Links | None = None
 
 
-def loads(placement: Placement, active: Activity, room: Room) -> Loads:
-    """The loads of a placement at these rates."""
+def loads(
+    placement: Placement, active: Activity, room: Room, traffic: Callable[[], Traffic | None] | None = None
+) -> Loads:
+    """The loads of a placement at these rates. traffic: gives `traffic_of` them, where it is known already."""
     network = placement.tiling.network
     cuts = placement.tiling.cuts
     neurons = sum(n.size for n in network.neurons if n.name in cuts)
@@ -77,12 +79,12 @@ def loads(placement: Placement, active: Activity, room: Room) -> Loads:
     core, count = _core_of_tiles(placement), len(placement.cores)
     sizes, firing, came = (np.concatenate(parts) for parts in zip(*_tiles(placement, active), strict=True))
     cores = Cores(*(_sums(core, values, count) for values in (sizes, firing, came)))
-    traffic = traffic_of(placement.tiling, active.rates)
-    if traffic is None:
+    edges = traffic() if traffic else traffic_of(placement.tiling, active.rates)
+    if edges is None:
         return Loads(neurons, fired, total, cores)
-    source, target = core[traffic.source], core[traffic.target]
+    source, target = core[edges.source], core[edges.target]
     keys, inverse = np.unique(source * count + target, return_inverse=True)
-    sent = _sums(inverse, traffic.spikes / UNIT, len(keys))
+    sent = _sums(inverse, edges.spikes / UNIT, len(keys))
     return Loads(neurons, fired, total, cores, _links(placement, room, keys // count, keys % count, sent))
 
 
@@ -119,16 +121,13 @@ def _tiles(placement: Placement, active: Activity) -> list[tuple[Rates, Rates, R
 
 
 def _events(cut: Cut, active: Activity) -> Rates:
-    """Synaptic events of each tile of a population; by its synapses, zeros included, where all it hears is a bound."""
+    """Synaptic events of each tile of a population; where all that it hears is a bound, those of its fullest tile."""
     inputs = active.network.inputs(cut.population)
     if any(active.rates[synapses.source].ndim for synapses in inputs):
         came = sum((arriving(s, active.rates[s.source]) for s in inputs), np.zeros(prod(cut.shape)))
         return np.repeat(boxed(came, cut) / cut.parts, cut.parts)
     rate = max((float(active.rates[synapses.source]) for synapses in inputs), default=0.0)
-    if len(cut.classes) == 1:
-        return np.full(cut.count, rate * cut.classes[0].use.synapses)
-    places = ((index, part) for index in np.ndindex(cut.counts) for part in range(cut.parts))
-    return np.array([rate * cut.use(cut.tile(*place)).synapses for place in places])
+    return np.full(cut.count, rate * max(kind.use.synapses for kind in cut.classes))
 
 
 def _box_sizes(cut: Cut) -> Rates:

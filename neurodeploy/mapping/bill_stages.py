@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.graph import Graph
-from neurodeploy.mapping.bill import Stages
+from neurodeploy.mapping.bill import Stages, Traffics
 from neurodeploy.mapping.bill_activity import Rates
 from neurodeploy.mapping.bill_meter import Meter
 from neurodeploy.mapping.constraint import Constraint, constraints
 from neurodeploy.mapping.lower import walk
 from neurodeploy.mapping.place import place
+from neurodeploy.mapping.place_traffic import traffic_of
 from neurodeploy.mapping.prices import Choice
 from neurodeploy.mapping.symbolic import lower
 from neurodeploy.mapping.tiles import tile
@@ -28,8 +29,9 @@ Run = Callable[[Watch], int]  # runs the reference with a watch over samples one
 def stages_of(graph: Graph, target: Target, choice: Choice, run: Run | None = None) -> Stages:
     """Symbolic lowering, tiling, placement, and with `run` the measurement of firing rates."""
 
-    def placed(tiling: Tiling, rates: Mapping[str, Rates]) -> Placement:
-        return place(tiling, target, rates)
+    def placed(tiling: Tiling, rates: Mapping[str, Rates]) -> tuple[Placement, Traffics]:
+        traffic = cache(partial(traffic_of, tiling, rates))
+        return place(tiling, target, rates, traffic), traffic
 
     def constrained(tiling: Tiling) -> Sequence[Constraint]:
         return constraints(tiling, target, graph)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -20,13 +21,19 @@ from neurodeploy.mapping.place_traffic import MOST_EDGES, Rates, Traffic, silenc
 from neurodeploy.targets.target import Target
 
 Int64 = NDArray[np.int64]
-MOST_TILES = 50_000  # beyond, tiles are counted by classes and get no coordinates
+MOST_TILES = 32_000  # beyond, tiles are counted by classes and get no coordinates: a minute would be for little
 
 
-def place(tiling: Tiling, target: Target, rates: Rates | None = None) -> Placement:
+def place(
+    tiling: Tiling,
+    target: Target,
+    rates: Rates | None = None,
+    traffic: Callable[[], Traffic | None] | None = None,
+) -> Placement:
     """The tiles of a network in cores of one chip or of several; always the same for the same input.
 
     rates: population -> spikes a neuron and step, a number or an array of its shape; without, one spike a step.
+    traffic: gives `traffic_of(tiling, rates)`, where the caller needs it as well.
     Raises DoesNotFitError with everything that does not fit: ND-M301 no chip; ND-M302 a tile beyond a core's limit;
     ND-M303 payloads that the chip's spikes do not carry; ND-M304 more chips than there are; ND-M305 a core whose spikes
     go to too many cores; ND-M306 cores that differ, and none has room.
@@ -37,7 +44,7 @@ def place(tiling: Tiling, target: Target, rates: Rates | None = None) -> Placeme
     findings = [*_too_large(tiling, room), *_payloads(tiling, target)]
     if findings or tiling.tiles > MOST_TILES or not room.known:
         return _counted(tiling, room, findings)
-    return _placed(tiling, room, rates)
+    return _placed(tiling, room, traffic or partial(traffic_of, tiling, rates))
 
 
 def _counted(tiling: Tiling, room: Room, findings: list[Finding]) -> Placement:
@@ -59,8 +66,8 @@ def _chips(classes: tuple[tuple[Use, int], ...], room: Room) -> int:
     return max(-(-int(counts.sum()) // room.cores), int(shares.max(initial=1)))
 
 
-def _placed(tiling: Tiling, room: Room, rates: Rates | None) -> Placement:
-    tiles, known = tiles_of(tiling), traffic_of(tiling, rates)
+def _placed(tiling: Tiling, room: Room, traffic_known: Callable[[], Traffic | None]) -> Placement:
+    tiles, known = tiles_of(tiling), traffic_known()
     traffic = known or silence()
     needs = uses_of(_uses(tiling, tiles))
     core = pack(needs, room, traffic)

@@ -87,13 +87,15 @@ def crosses(link: Link, room: Room) -> bool:
     return chips[0] != chips[1]
 
 
-def test_bounds_have_a_core_count_its_synapses() -> None:
-    placement, _, _, room = placed(1)
-    found = loads(placement, activity(placement.tiling.network), room)
-    assert found.cores is not None
+def test_bounds_are_not_exceeded() -> None:
+    placement, active, _, room = placed(1)
+    most, seen = (loads(placement, a, room).cores for a in (activity(placement.tiling.network), active))
+    assert most is not None and seen is not None
+    for name in ("fired", "events"):
+        assert (getattr(most, name) >= getattr(seen, name)).all()
     uses = [sum(placement.tiling.cuts[t.population].use(t).synapses for t in core) for core in placement.cores]
-    assert found.cores.events.tolist() == uses
-    assert np.array_equal(found.cores.neurons, found.cores.fired)
+    assert (most.events >= uses).all()
+    assert np.array_equal(most.neurons, most.fired)
 
 
 def test_a_placement_without_coordinates_has_totals_alone() -> None:
