@@ -1,0 +1,44 @@
+"""What mapping an artefact takes: ``python -m tests.full_size.measure_map model.onnx loihi2 stock``, as JSON.
+
+Seconds of mapping, peak resident bytes of the process, and what the bill says: fits, cores, chips, what binds, reasons.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import neurodeploy as nd
+from neurodeploy.mapping.bill import Bill
+
+
+def measure(path: str, target: str, neurons: str) -> dict[str, Any]:
+    """The figures of one mapping."""
+    deployed = nd.load(path)
+    start = time.perf_counter()
+    bill = deployed.map(target, neurons="custom" if neurons == "custom" else "stock")
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"seconds": seconds, "peak": peak, **said(bill)}
+
+
+def said(bill: Bill) -> dict[str, Any]:
+    """What the bill answers."""
+    held, placed = bill.bottleneck, bill.placement
+    return {
+        "fits": bill.fits,
+        "attention": bill.attention.get("chosen"),
+        "neurons": bill.figure("size", "neurons").value if "size" in bill.sections else None,
+        "cores": placed.used_cores if placed else None,
+        "chips": placed.chips if placed else None,
+        "bottleneck": None if held is None else f"{held.name} {100 * (held.share or 0):.1f} %, {held.layer}",
+        "reasons": sorted({f"{finding.code} {finding.need}, {finding.have}" for finding in bill.findings}),
+        "codes": sorted({finding.code for finding in bill.findings}),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(*sys.argv[1:4])))
