@@ -26,6 +26,7 @@ from rich.console import Console
 
 import neurodeploy as nd
 from neurodeploy.api import load_model
+from neurodeploy.backends import native
 from neurodeploy.backends.lava import environment
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.ir.artefact.files import write_atomic
@@ -65,9 +66,10 @@ def handle(name: str, data: Split, simulated: int, out: Path) -> Document:
         plain_runtime(out / f"{name}.onnx", deployed, some(data.images, PLAIN_DIGITS))
     with step(name, f"evaluate on {len(data.labels):,} digits"):
         evaluation = nd.evaluate(deployed, data.images, data.labels, float_model=model, threads=1)
-    with step(name, f"compare reference and onnx on {len(data.labels):,} digits"):
-        options = {"onnx": {"threads": 1}}
-        onnx = nd.compare(deployed, data.images, ("reference", "onnx"), options=options).require_equal()
+    on_cpu = ("reference", *(("native",) if native.available() else ()), "onnx")
+    with step(name, f"compare {', '.join(on_cpu)} on {len(data.labels):,} digits"):
+        options = {backend: {"threads": 1} for backend in on_cpu[1:]}
+        cpu = nd.compare(deployed, data.images, on_cpu, options=options).require_equal()
     stream = some(data.images, simulated)
     with step(name, f"compare reference and lava on {len(stream)} digits back to back"):
         lava = nd.compare(deployed, stream, ("reference", "lava")).require_equal()
@@ -79,7 +81,7 @@ def handle(name: str, data: Split, simulated: int, out: Path) -> Document:
         "parameters": sum(p.numel() for p in model.parameters()),
         "network": deployed.describe(),
         "evaluation": evaluation.as_json(),
-        "onnx": onnx.as_json(),
+        "cpu": cpu.as_json(),
         "lava": lava.as_json(),
     }
 
@@ -146,7 +148,9 @@ ROWS = {
     "drop": drop,
     "same class": lambda m: text.percent(m["evaluation"]["agreement"]),
     "logit correlation": lambda m: f"{m['evaluation']['correlation']:.4f}",
-    "reference = onnx": lambda m: f"{m['onnx']['samples']:,} digits, {verdict(m['onnx'])}",
+    "the backends on the CPU": lambda m: (
+        f"{' = '.join(m['cpu']['backends'])}: {m['cpu']['samples']:,} digits, {verdict(m['cpu'])}"
+    ),
     "reference = lava": lambda m: f"{m['lava']['samples']:,} digits, {verdict(m['lava'])}",
     "LIF neurons": lambda m: m["network"]["neurons"],
     "neurons in Lava": lambda m: m["network"]["mapped"]["neurons"],

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 Stages = Callable[[str], None]
 FilePath = str | PathLike[str]
-COMPARED = ("reference", "onnx", "lava")
+COMPARED = ("reference", "native", "onnx", "lava")
 RATE_SAMPLES = 256  # samples over which firing rates are taken
 
 

@@ -16,7 +16,7 @@ from neurodeploy.errors import BackendsDifferError
 @options.artefact
 @options.images
 @options.limit
-@click.option("--backends", default="reference,onnx,lava", show_default=True, help="With commas between.")
+@click.option("--backends", default="reference,native,onnx,lava", show_default=True, help="With commas between.")
 @options.probes
 @options.timeout
 def compare(output: Output, artefact: Path, images: Path, limit: int | None, backends: str, **rest: Any) -> None:

@@ -192,7 +192,7 @@ def test_lava_simulates_and_compares(call: Command, files: Files, tmp_path: Path
     found = call("simulate", files.artefact, "--images", files.images, "--limit", "3", "--json", "-p", "all")
     assert found.document["logits"] == api.load(files.artefact).run(pictures(SAMPLES)[:3]).logits.tolist()
     compared = call("compare", files.artefact, "--images", files.images, "--limit", "3", "--json")
-    assert (compared.code, compared.document["backends"]) == (0, ["reference", "onnx", "lava"])
+    assert (compared.code, compared.document["backends"]) == (0, ["reference", "native", "onnx", "lava"])
     status = call("lava", "status", "--json").document
     assert (status["lava"], status["version"][:4]) == ("0.10.0", "3.10")
 

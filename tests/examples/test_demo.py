@@ -24,10 +24,10 @@ def test_demo_on_a_few_digits(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     assert set(report["models"]) == {"qkformer_mnist", "spikformer_mnist"}
     for name, model in report["models"].items():
-        assert model["onnx"]["equal"]
+        assert model["cpu"]["equal"]
         assert model["lava"]["equal"]
-        assert (model["onnx"]["samples"], model["lava"]["samples"]) == (20, 2)
-        assert min(model["onnx"]["values"].values()) > 0
+        assert (model["cpu"]["samples"], model["lava"]["samples"]) == (20, 2)
+        assert min(model["cpu"]["values"].values()) > 0
         assert (tmp_path / f"{name}.onnx").is_file()
         assert (tmp_path / f"{name}_lava" / "run.py").is_file()
         assert name in run.stdout
