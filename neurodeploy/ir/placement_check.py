@@ -110,7 +110,7 @@ class _Placed:
             if cut is None and neurons.kind != "source":
                 yield _finding(COVER, neurons.name, f"{neurons.size} neurons on cores", "none")
             for part in range(cut.parts if cut else 0):
-                times = np.zeros(neurons.shape, np.int32)
+                times = np.zeros(neurons.shape, np.int16)
                 for tile in held.get((neurons.name, part), ()):
                     times[tuple(slice(a, b) for a, b in zip(tile.box.start, tile.box.stop, strict=True))] += 1
                 none, several = int((times == 0).sum()), int((times > 1).sum())
@@ -192,9 +192,10 @@ class _Placed:
                     yield _finding(HELD, name, what, said[resource])
 
     def _limits(self) -> Iterator[Finding]:
+        limits = {name: (self.target.limits(name), self.target.limit(name)) for name in CORE}
         for at, slot, tiles in zip(self.placement.at, self.placement.slots, self.placement.cores, strict=False):
             for resource, used in self._used(tiles).items():
-                each, limit = self.target.limits(resource), self.target.limit(resource)
+                each, limit = limits[resource]
                 limit = each[slot % len(each)] if each else limit
                 if limit is not None and used > limit:
                     names = ", ".join(sorted({tile.population for tile in tiles}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -48,12 +49,18 @@ class Recounts:
 
     def _bytes(self, synapses: Synapses, counted: Counted, at: int) -> int:
         """Weights once where the chip shares those of a layer, else one a synapse beside what a list of them takes."""
+        bits, listed, shares = self._synapse
+        if shares and (isinstance(synapses.pattern, Filters) or synapses.pattern.weight.size > 1):
+            return -(-int(counted.weights[at]) * bits // 8)
+        return -(-int(counted.synapses[at]) * listed // 8)
+
+    @cached_property
+    def _synapse(self) -> tuple[int, int, bool]:
+        """Bits of a weight, bits of a synapse of a list, and whether the weights of a layer are shared."""
         target = self.target
         bits = int(target.number("synapse", "weight_bits") or target.arithmetic.weight_bits)
-        layer = isinstance(synapses.pattern, Filters) or synapses.pattern.weight.size > 1
-        if layer and target.flag("synapse", "shares_weights"):
-            return -(-int(counted.weights[at]) * bits // 8)
-        return -(-int(counted.synapses[at]) * (bits + int(target.number("synapse", "overhead_bits") or 0)) // 8)
+        listed = bits + int(target.number("synapse", "overhead_bits") or 0)
+        return bits, listed, target.flag("synapse", "shares_weights")
 
     def _arrays(self, at: int, size: int, inputs: list[tuple[Synapses, Counted]]) -> dict[str, int]:
         """Rows and columns, at least: unrolled, a row an axon and a column a neuron; or, where an array may hold a

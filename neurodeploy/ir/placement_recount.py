@@ -129,6 +129,13 @@ class _Boxes:
         """The number of the box of each neuron."""
         return np.asarray(np.ravel_multi_index(tuple(self.along(flat)), self.counts), np.int64)
 
+    def numbers(self) -> NDArray[np.int32]:
+        """The number of the box of every neuron."""
+        found = np.zeros((), np.int32)
+        for n, step, count in zip(self.shape, self.step, self.counts, strict=True):
+            found = found[..., None] * np.int32(count) + np.arange(n, dtype=np.int32) // np.int32(step)
+        return found.reshape(-1)
+
     def moved(self, moves: Int64) -> list[int]:
         """Axes that moves of the flat index walk along, and that nothing carries over into."""
         return [axis for axis, most in enumerate(self.far(moves)) if most]
@@ -233,7 +240,7 @@ class _Senders:
 
     def __init__(self, first: int, source: _Boxes) -> None:
         self.first = first
-        self.box = source.of(np.arange(prod(source.shape)))
+        self.box = source.numbers()
         self.sums: dict[tuple[bytes, ...], Int64] = {}
         self.known: dict[tuple[int, tuple[bytes, ...]], tuple[Int64, Int64]] = {}
 
