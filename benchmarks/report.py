@@ -43,8 +43,8 @@ def distance(logits: NDArray[Any], wanted: NDArray[Any]) -> dict[str, float]:
 
 
 def ratios(measured: Mapping[str, dict[str, Any]]) -> None:
-    """Add how many times as much CPU time as the first peer each one takes."""
-    base = next((found["cpu_ms"] for found in measured.values() if "cpu_ms" in found), None)
+    """Add how many times as much CPU time as the native backend each peer takes, where that was measured."""
+    base = measured.get(BASE, {}).get("cpu_ms")
     for found in measured.values():
         if base and "cpu_ms" in found:
             found["ratio"] = {name: found["cpu_ms"][name] / base[name] for name in ("median", "min")}
@@ -81,8 +81,9 @@ def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
     name = found["label"], found["precision"]
     if "absent" in found:
         return (*name, *("",) * (len(COLUMNS) - 3), found["absent"])
-    cpu, wall, ratio = found["cpu_ms"], found["wall_ms"], found["ratio"]
-    times = (*_ms(cpu), f"{ratio['median']:.2f}x", f"{ratio['min']:.2f}x", *_ms(wall))
+    cpu, wall, ratio = found["cpu_ms"], found["wall_ms"], found.get("ratio")
+    faster = (f"{ratio['median']:.2f}x", f"{ratio['min']:.2f}x") if ratio else ("", "")
+    times = (*_ms(cpu), *faster, *_ms(wall))
     far = f"{found['difference']:.2g} of {found['largest_logit']:.2g}"
     return (
         *name, *times, far, f"{found['peak_bytes'] / 1e6:,.0f}", f"{found['load_s']:.1f}", f"{found['first_s']:.1f}",

@@ -135,6 +135,7 @@ def made(name: str, batches: Sequence[int], chosen: Settings) -> Files:
     files, fixed = Files(name, BUILD / "bench" / name), [batch for batch in batches if batch <= BULK]
     wanted = {PEERS[peer].file for peer in chosen.peers}
     held = all(files.path(file, batch).is_file() for file in (*wanted, IMAGES, LOGITS) for batch in fixed)
+    held = held and files.path(LOGITS).is_file()
     if chosen.reuse and held and len(np.load(files.path(LOGITS))) >= max(batches):
         return files
     CONSOLE.print(f"{name}: preparing weights, images and files")

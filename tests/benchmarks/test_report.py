@@ -51,6 +51,16 @@ def test_ratios_are_of_medians_and_of_minima() -> None:
     assert peers["torch"]["largest_logit"] == 2.0
 
 
+def test_without_native_there_are_times_and_no_ratios() -> None:
+    run_ = measured()
+    del run_["peers"]["native"]
+    for found in run_["peers"].values():
+        found.pop("ratio", None)
+    report.ratios(run_["peers"])
+    torch, _ = report.rows(run_)
+    assert torch[2:6] == ("60", "20", "", "")
+
+
 def test_an_absent_peer_is_a_row_with_its_reason() -> None:
     native, torch, openvino = report.rows(measured())
     assert native[4:6] == ("1.00x", "1.00x")
