@@ -42,7 +42,7 @@ README = """# {name} for SANA-FE 2.2, on {title}
 | network.json, network.npz | the network once more, for what run.py adds: payloads, long delays, resets |
 | run.py | drives SANA-FE step by step |
 
-{synapses} synapses, {neurons} neurons; SANA-FE takes about 2 GB of memory a million synapses while it reads them.
+{synapses} synapses, {neurons} neurons; SANA-FE takes about 1.5 GB of memory a million synapses while it reads them.
 """
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.reference import run_mapped
+from neurodeploy.backends.sanafe.homes import Homes, homes_of
 from neurodeploy.backends.sanafe.synapses import listed
 from neurodeploy.ir.mapped import Crossbar, MappedGraph, Population
 from neurodeploy.ir.types import BINARY, BYTE, Interval
+from neurodeploy.targets import load_target
 from tests.backends.lava.graphs import Builder, every_kind
-from tests.backends.sanafe.networks import exported, figure, run_folder, spikes_of, viewed
+from tests.backends.sanafe.networks import exported, figure, placed, run_folder, spikes_of, viewed
 
 ROOT = Path(__file__).parents[3]
 CHECKPOINTS = ROOT / "examples" / "checkpoints"
@@ -87,8 +89,14 @@ def test_events_and_energy_are_those_of_the_spikes(sanafe_python: Path, tmp_path
     found, document = run_folder(sanafe_python, exported(graph, tmp_path / "net", "loihi1"), images)
     codes = graph.encoding.encode(images).reshape(len(images), 1, -1).repeat(graph.steps, axis=1)
     sent = {"pixels": codes, **{name[7:]: s.reshape(*s.shape[:2], -1) for name, s in found.items() if "/" in name}}
+    sends = [p for p in graph.populations if p.name in sent]
     events = sum(fired(graph, c, sent[c.source]) for c in graph.crossbars) / len(images)
     assert figure(document, "synaptic events")["value"] == events
+    homes = homes_of(graph, placed(graph), load_target("loihi1"))
+    messages = sum(
+        int((sent[p.name] != 0).reshape(-1, p.size).sum(axis=0) @ listeners(graph, homes, p.name)) for p in sends
+    )
+    assert figure(document, "messages sent")["value"] == messages / len(images)
     energy = figure(document, "synapses")
     assert energy["value"] == pytest.approx(events * 23.6e-6, rel=1e-9)
     assert energy["status"] == "paper" and energy["absent"] == []
@@ -100,6 +108,16 @@ def fired(graph: MappedGraph, crossbar: Crossbar, sent: np.ndarray) -> int:
     _, cols, _ = listed(graph, crossbar)
     fan_out = np.bincount(cols, minlength=graph.by_name[crossbar.source].size)
     return int((sent != 0).reshape(-1, len(fan_out)).sum(axis=0) @ fan_out)
+
+
+def listeners(graph: MappedGraph, homes: Homes, name: str) -> np.ndarray:
+    """How many cores each neuron of a population sends to."""
+    pairs = set[tuple[int, ...]]()
+    for crossbar in graph.crossbars:
+        if crossbar.source == name:
+            rows, cols, _ = listed(graph, crossbar)
+            pairs |= set(map(tuple, np.column_stack([cols, homes.at[crossbar.target][rows, :2]]).tolist()))
+    return np.bincount([neuron for neuron, *_ in pairs], minlength=graph.by_name[name].size)
 
 
 def test_unknown_costs_give_no_figure(sanafe_python: Path, tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def document(network: Network, simulator: Simulator, host: Host, samples: int) -
             figure("time a step, longest", simulator.longest * 1e9, "ns", times),
             figure("time a sample", found["sim_time"] * 1e3 / samples, "ms", times),
             figure("synaptic events", found["spikes"] / samples, "event/sample", []),
-            figure("messages", found["packets_sent"] / samples, "message/sample", []),
+            figure("messages sent", found["packets_sent"] / samples, "message/sample", []),
             figure("neurons that send", found["neurons_fired"] / samples, "neuron/sample", []),
         ],
         "host": {
