@@ -86,7 +86,7 @@ class Neurons:
     """A population, as in `neurodeploy.ir.mapped.Population`, without its arrays.
 
     bias: whether it needs none, one a channel (first axis), or one a neuron.  value: layer of the quantized graph, ""
-    for a relay or a helper.
+    for a relay or a helper.  every: whether a neuron may send in each time step of a period, in place of one.
     """
 
     name: str
@@ -99,6 +99,7 @@ class Neurons:
     bias: Bias = "none"
     resets: bool = False
     value: str = ""
+    every: bool = False
 
     @property
     def size(self) -> int:

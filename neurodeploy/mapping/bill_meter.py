@@ -6,6 +6,7 @@ max-pool's tree, a relay) is computed from those that it reads, with its own equ
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,12 +24,14 @@ MOST_COMPUTED = 1 << 25  # neurons of helpers, 20 bytes each; larger ones are le
 class Meter:
     """Counts, for every neuron that can be known, the steps in which it sent something.
 
-    direct: value of the graph -> population.  helpers: that are computed, in order of depth.
+    direct: value of the graph -> population.  helpers: that are computed, in order of depth.  What may send in each
+    time step of a period (buses of streamed attention) is left to the bound.
     """
 
     network: ChipNetwork
     direct: dict[str, str]
     helpers: tuple[Neurons, ...]
+    look: Callable[[Mapping[str, Rates]], None] | None = None
     _now: dict[str, Rates] = field(default_factory=dict)
     _counts: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     _steps: int = 0
@@ -41,13 +44,20 @@ class Meter:
         same name need not be the same.
         """
         same = {n.name for n in lowered.nodes if n.op != "readout" and _alike(graph, n.name, n.op, n.inputs)}
-        direct = {n.value or n.name: n.name for n in network.neurons if (n.value or n.name) in same}
+        direct = {n.value or n.name: n.name for n in network.neurons if (n.value or n.name) in same and not n.every}
         known, helpers, room = set(direct.values()), list[Neurons](), MOST_COMPUTED
         for neurons in sorted(network.neurons, key=lambda n: n.depth):
             inputs = network.inputs(neurons.name)
             memoryless = not neurons.resets and neurons.bias == "none" and neurons.kind in COMPUTED
             reads = {synapses.source for synapses in inputs}
-            if neurons.name not in known and memoryless and reads and reads <= known and neurons.size <= room:
+            if (
+                neurons.name not in known
+                and memoryless
+                and not neurons.every
+                and reads
+                and reads <= known
+                and neurons.size <= room
+            ):
                 room -= neurons.size
                 helpers.append(neurons)
                 known.add(neurons.name)
@@ -68,6 +78,8 @@ class Meter:
         for name, sent in self._now.items():
             fired = (sent != 0).astype(np.int32)
             self._counts[name] = self._counts[name] + fired if name in self._counts else fired
+        if self.look:
+            self.look(self._now)
         self._now.clear()
         self._steps += 1
 

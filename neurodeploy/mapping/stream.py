@@ -61,6 +61,12 @@ class Plan:
         """Products K^T V, which memory neurons compute."""
         return frozenset(self.chains.values())
 
+    def hears_all(self, population: str) -> bool:
+        """Whether a population, or what it helps to compute, gets all tokens, each in its own time step."""
+        mixed = {*self.chains, *(name for name, phases in self.phases.items() if phases.ndim == 0)}
+        parts = population.split("/")
+        return any("/".join(parts[:count]) in mixed for count in range(1, len(parts) + 1))
+
     def operands(self, graph: Graph, outer: str) -> tuple[str, str, str]:
         """Queries [*B, N, d], keys [*B, d, N], values [*B, N, m] of an outer product."""
         return _operands(graph, outer, self.chains[outer])

@@ -14,6 +14,7 @@ from neurodeploy.ir.mapped import AttentionOrder, ConvWeights, NeuronChoice, Pop
 from neurodeploy.mapping.builder import Joint, Network, through
 from neurodeploy.mapping.layout import Layout, dense, nest, regridded, renumbered
 from neurodeploy.mapping.lower import walk
+from neurodeploy.mapping.stream import Plan
 
 
 def lower(
@@ -35,7 +36,7 @@ def lower(
         profile=network.profile.name,
         steps=network.steps,
         period=network.period,
-        neurons=tuple(_neurons(population) for population in network.populations.values()),
+        neurons=tuple(_neurons(p, state.plan) for p in network.populations.values()),
         synapses=tuple(synapses_of(network, joint, whole(pattern)) for joint, pattern in patterns),
         output=state.signal(state.graph.output).population,
     )
@@ -60,8 +61,9 @@ def _refused(joint: Joint) -> Finding:
     return Finding("ND-M151", joint.name, need, have, "reorder the model's axes after this layer, or run it on Lava")
 
 
-def _neurons(p: Population) -> Neurons:
-    return Neurons(p.name, p.kind, p.shape, p.depth, p.interval, p.vth, p.dv, _bias(p), p.resets, p.value)
+def _neurons(p: Population, plan: Plan | None) -> Neurons:
+    every = plan is not None and plan.hears_all(p.name)
+    return Neurons(p.name, p.kind, p.shape, p.depth, p.interval, p.vth, p.dv, _bias(p), p.resets, p.value, every)
 
 
 def _bias(p: Population) -> Bias:

@@ -10,7 +10,7 @@ import pytest
 from neurodeploy.backends.reference import run
 from neurodeploy.errors import UnsupportedModelError, UsageError
 from neurodeploy.ir.graph import Graph, Node, Stage, tensor
-from neurodeploy.ir.mapped import SparseWeights
+from neurodeploy.ir.mapped import EVERY, SparseWeights
 from neurodeploy.ir.passes import remove_dead
 from neurodeploy.ir.samples import random_graph, random_images
 from neurodeploy.mapping import lower, symbolic
@@ -133,6 +133,8 @@ def test_symbolic_streams() -> None:
     assert [(n.name, n.size, n.depth) for n in chip.neurons] == [(p.name, p.size, p.depth) for p in mapped.populations]
     counts = {c.name: c.weights.weights.size for c in mapped.crossbars if isinstance(c.weights, SparseWeights)}
     assert counts.items() <= {s.name: s.nonzero for s in chip.synapses}.items()
+    every = {p.name for p in mapped.populations if (p.phase == EVERY).all()}
+    assert {n.name for n in chip.neurons if n.every} == every
 
 
 def over_tokens(graph: Graph, *more: Node) -> Graph:
