@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -12,7 +12,7 @@ from neurodeploy.ir.chip import ChipNetwork, Filters, Neurons, Synapses
 from neurodeploy.ir.chip_loops import Int64
 from neurodeploy.ir.types import Interval
 from neurodeploy.mapping.tile_counts import factors
-from neurodeploy.mapping.tile_inputs import Input, weight_bits_of
+from neurodeploy.mapping.tile_inputs import Input, array_bits, shifts_of
 from neurodeploy.numerics import PROFILES
 from neurodeploy.targets import Target
 
@@ -52,13 +52,14 @@ def cell_rows(inputs: Sequence[Input], target: Target) -> int:
     if bits is None or cell is None or target.flag("adc", "flips_columns"):
         return 0
     offset, top = target.flag("crossbar", "offset"), (1 << bits) - 1
-    width = max(weight_bits_of(one.synapses) for one in inputs)
+    width, shifts = array_bits(inputs), shifts_of(inputs)
     tables = _levels(width, cell, offset)
     alone = len(inputs) == 1 and inputs[0].turns and not _grouped(inputs[0])
     fewest = top if offset else EVERY  # the column that counts active rows holds ones
     for table in tables:
         empty = 0 if alone else int(table[1 << (width - 1)])
-        tails = [_tails(fan_of(one.synapses), table, width, 1 << cell) for one in inputs]
+        fans = ((fan_of(one.synapses), shift) for one, shift in zip(inputs, shifts, strict=True))
+        tails = [_tails(replace(fan, weights=fan.weights << shift), table, width, 1 << cell) for fan, shift in fans]
         joined = tails[0] if len(tails) == 1 else sum(t.max(axis=0, keepdims=True) for t in tails)
         joined[:, 1 : empty + 1] = EVERY  # as many rows without a synapse as one likes
         fewest = min(fewest, rows_within(joined, top))

@@ -9,12 +9,12 @@ sample and step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
-from neurodeploy.ir.chip import ChipNetwork, Neurons, Synapses
+from neurodeploy.ir.chip import ChipNetwork, Nest, Neurons, Synapses
 from neurodeploy.ir.chip_loops import places
 from neurodeploy.ir.types import BINARY
 from neurodeploy.mapping.tile_counts import Factors, factors
@@ -116,11 +116,17 @@ def _twins(one: Synapses, known: Factors) -> bool:
 
 
 def same_loops(one: Synapses, other: Synapses) -> bool:
-    """Whether two patterns join the same neurons of their sources and targets."""
-    blank = np.zeros((), np.int64)
-    a, b = (replace(s.pattern, weight=blank) for s in (one, other))
-    weights = one.pattern.weight.shape == other.pattern.weight.shape or not hasattr(a, "stride")
-    if hasattr(a, "exponent") and hasattr(b, "exponent"):
-        b = replace(b, exponent=a.exponent)
-    shapes = one.source_shape == other.source_shape and one.target_shape == other.target_shape
-    return type(a) is type(b) and weights and shapes and str(a) == str(b)
+    """Whether two patterns join the same neurons of their sources and targets, whatever the weights."""
+    return (one.source_shape, one.target_shape, _geometry(one)) == (
+        other.source_shape,
+        other.target_shape,
+        _geometry(other),
+    )
+
+
+def _geometry(one: Synapses) -> tuple[object, ...]:
+    pattern = one.pattern
+    if isinstance(pattern, Nest):
+        return pattern.axes, pattern.target, pattern.source
+    places = (pattern.stride, pattern.padding, pattern.groups, pattern.size_in, pattern.size_out)
+    return pattern.weight.shape, *places, pattern.source, pattern.target

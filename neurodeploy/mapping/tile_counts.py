@@ -142,20 +142,18 @@ def _blocks(along: list[list[Loop]], free: list[Loop]) -> Blocks | None:
 
     Free loops whose axons overlap with those of an axis join it; two axes that overlap are no product.
     """
-    items: list[tuple[int | None, Loop]] = [(None, loop) for loop in free]
-    for axis, loops in enumerate(along):
-        if prod(loop.size for loop in loops) > MOST_JOINT:
-            return None
-        items.append((axis, _joined(loops)))
-    blocks: list[tuple[int | None, Loop]] = []
-    for item in sorted(items, key=lambda pair: _step(pair[1])):
-        axis, loop = item
+    if any(prod(loop.size for loop in loops) > MOST_JOINT for loops in along):
+        return None
+    items: Blocks = [(None, loop) for loop in free]
+    items += [(number, _joined(loops)) for number, loops in enumerate(along)]
+    blocks: Blocks = []
+    for axis, loop in sorted(items, key=lambda pair: _step(pair[1])):
         while _step(loop) and blocks and _step(loop) <= sum(_reach(other) for _, other in blocks):
             other_axis, other = blocks.pop()
             if (axis is not None and other_axis is not None) or loop.size * other.size > MOST_JOINT:
                 return None
-            axis = other_axis if axis is None else axis
-            loop = loop.with_loop(other)
+            axis = other_axis if axis is None else axis  # noqa: PLW2901
+            loop = loop.with_loop(other)  # noqa: PLW2901
         blocks.append((axis, loop))
     return blocks
 
@@ -174,7 +172,7 @@ def _factors(blocks: Blocks, start: int, at: Int64, shape: Shape) -> Factors:
 
 
 def _joined(loops: Sequence[Loop]) -> Loop:
-    whole = Loop(*(np.zeros(1, np.int64) for _ in range(3)))
+    whole = Loop(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64))
     for loop in loops:
         whole = whole.with_loop(loop)
     return whole

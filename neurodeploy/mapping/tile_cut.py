@@ -288,7 +288,7 @@ def even(n: int) -> list[int]:
 
 def contiguous(shape: Shape) -> list[int]:
     """Numbers of neurons of boxes whose neurons follow one another: parts of an axis, whole along those after it."""
-    found = set()
+    found = set[int]()
     for axis, n in enumerate(shape):
         inner = prod(shape[axis + 1 :])
         alone = prod(shape[:axis]) == 1

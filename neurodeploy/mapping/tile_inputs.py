@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -174,9 +174,22 @@ def weight_bits_of(synapses: Synapses) -> int:
     return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
 
 
+def shifts_of(inputs: Sequence[Input]) -> list[int]:
+    """Bits by which the cells of each input on an array are moved up, where one column adds several exponents."""
+    exponents = [getattr(one.synapses.pattern, "exponent", 0) for one in inputs]
+    return [exponent - min(exponents) for exponent in exponents]
+
+
+def array_bits(inputs: Sequence[Input]) -> int:
+    """Bits of the widest weight on an array, sign included; 0 where no input takes cells."""
+    held = [one for one in inputs if one.rows]
+    widths = (weight_bits_of(one.synapses) + shift for one, shift in zip(held, shifts_of(held), strict=True))
+    return max(widths, default=0)
+
+
 def columns_of(view: View, target: Target) -> int:
     """Columns that a neuron takes; all its weights are as wide as the widest."""
-    bits = max((weight_bits_of(one.synapses) for one in view.inputs if one.rows), default=0)
+    bits = array_bits(view.inputs)
     return (target.cells(bits) or (1, 1))[1] if bits else 0
 
 

@@ -18,7 +18,7 @@ from neurodeploy.ir.chip import ChipNetwork, Cut, Neurons, Shape, Tiling
 from neurodeploy.ir.graph import Graph
 from neurodeploy.mapping.tile_cut import Measure, Peaks, Plan
 from neurodeploy.mapping.tile_features import missing_features
-from neurodeploy.mapping.tile_inputs import View, outputs_of, view_of
+from neurodeploy.mapping.tile_inputs import View, array_bits, outputs_of, view_of, weight_bits_of
 from neurodeploy.targets import Target
 
 _SMALLER = {
@@ -71,7 +71,7 @@ def _cut(
     if best is None:
         exceeded = tuple(_exceeded(cut, plan))
         yield from exceeded
-    yield from _fan_in(plan)
+    yield from (*_fan_in(plan), *_cells(plan))
     grids[neurons.name] = view, view.shape if exceeded else measure.step  # what is refused asks no axons of others
     if not exceeded:
         cuts[neurons.name] = cut
@@ -96,6 +96,15 @@ def _fan_in(plan: Plan) -> Iterator[Finding]:
     if limit is not None and most > limit:
         need, have = f"{most} synapses onto one neuron", f"{limit} ({plan.target.title})"
         yield Finding("ND-M205", plan.view.neurons.name, need, have, _SMALLER["fan_in"])
+
+
+def _cells(plan: Plan) -> Iterator[Finding]:
+    """Weights that no cells hold, once columns that add several exponents are as wide as all of them."""
+    bits = array_bits(plan.view.inputs)
+    alone = max((weight_bits_of(one.synapses) for one in plan.view.inputs if one.rows), default=0)
+    if plan.crossbar and bits > alone and plan.target.cells(bits) is None:
+        need, mend = f"cells for weights of {bits} bits over all exponents", "a target with wider weights"
+        yield Finding("ND-M204", plan.view.neurons.name, need, "none that hold them", mend)
 
 
 def _sourced(findings: list[Finding], network: ChipNetwork, graph: Graph | None) -> list[Finding]:

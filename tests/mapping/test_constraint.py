@@ -303,3 +303,29 @@ def test_no_read_can_clip(start: int) -> None:
                 assert min(own[0].limit, cut.use(t).rows) <= (1 << target.adc_bits) - 1
                 looked += 1
     assert looked
+
+
+def two_exponents(exponent: int) -> ChipNetwork:
+    """Two layers of weights of 4 bits into one population, the second times 2^exponent."""
+    network = layer(np.full((4, 10), 7))
+    beside = Neurons("beside", "source", (10,), 0, BINARY)
+    second = dense(np.full((4, 10), 7), "second", "beside", exponent=exponent)
+    return replace(network, neurons=(beside, *network.neurons), synapses=(*network.synapses, second))
+
+
+@pytest.mark.parametrize(("exponent", "columns"), [(0, 2), (1, 3), (4, 4)])
+def test_a_column_that_adds_two_exponents_is_as_wide_as_both(exponent: int, columns: int) -> None:
+    network, target = two_exponents(exponent), load_target(ADC5)
+    tiling = tile(network, target)
+    assert tiling.cuts["out"].classes[0].use.columns == 4 * columns + 1
+    both = np.concatenate([np.full((4, 10), 7), np.full((4, 10), 7) << exponent], axis=1)
+    (one,) = (c for c in constraints(tiling, target) if c.quantity == "converter")
+    sums = np.sort(cells(both, 4 + exponent), axis=2)[..., ::-1][..., : one.limit].sum(axis=2)
+    assert one.limit == 10 and sums.max() <= 31
+
+
+def test_exponents_too_far_apart_for_any_cells() -> None:
+    with pytest.raises(DoesNotFitError) as caught:
+        tile(two_exponents(5), load_target(ADC5))
+    (finding,) = caught.value.findings
+    assert finding.code == "ND-M204" and "9 bits" in finding.need
