@@ -38,7 +38,8 @@ def tile(network: ChipNetwork, target: Target, graph: Graph | None = None) -> Ti
 
     graph: the quantized graph, for the lines of the user's code in findings.  Raises DoesNotFitError with everything
     that does not fit: ND-M201 no chip; ND-M202 neurons, ND-M203 payloads, ND-M204 weights, ND-M206 convolutions that
-    the chip has not; ND-M205 a neuron beyond a core or an array; ND-M208 a pattern too irregular to be counted.
+    the chip has not; ND-M205 a neuron beyond a core or an array; ND-M207 a column that adds
+    exponents too far apart; ND-M208 a pattern too irregular to be counted.
     """
     if target.kind == "cpu":
         mend = "choose a chip: neurodeploy targets list"
@@ -104,7 +105,7 @@ def _cells(plan: Plan) -> Iterator[Finding]:
     alone = max((weight_bits_of(one.synapses) for one in plan.view.inputs if one.rows), default=0)
     if plan.crossbar and bits > alone and plan.target.cells(bits) is None:
         need, mend = f"cells for weights of {bits} bits over all exponents", "a target with wider weights"
-        yield Finding("ND-M204", plan.view.neurons.name, need, "none that hold them", mend)
+        yield Finding("ND-M207", plan.view.neurons.name, need, "none that hold them", mend)
 
 
 def _sourced(findings: list[Finding], network: ChipNetwork, graph: Graph | None) -> list[Finding]:

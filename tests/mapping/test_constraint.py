@@ -328,4 +328,4 @@ def test_exponents_too_far_apart_for_any_cells() -> None:
     with pytest.raises(DoesNotFitError) as caught:
         tile(two_exponents(5), load_target(ADC5))
     (finding,) = caught.value.findings
-    assert finding.code == "ND-M204" and "9 bits" in finding.need
+    assert finding.code == "ND-M207" and "9 bits" in finding.need
