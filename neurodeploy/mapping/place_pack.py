@@ -65,26 +65,26 @@ class _Packing:
         """Place all tiles, the larger ones first; of equals, in their order."""
         fill = (self.need / self.room.largest).max(axis=1)
         for tile in np.argsort(-np.ceil(fill * _SIZES), kind="stable"):
-            core = self._beside(tile)
-            core = self._first(tile) if core < 0 else core
+            core = self._first(tile)
+            core = self._beside(tile, core) if core < self.opened else core
             self.core[tile] = core
             self.left[core] -= self.need[tile]
             self.full[core] = (self.left[core] < self.least).any()
             self.opened = max(self.opened, core + 1)
         return self.core
 
-    def _beside(self, tile: int) -> int:
-        """The core with room whose tiles have most traffic with this one; -1 for none."""
+    def _beside(self, tile: int, first: int) -> int:
+        """The core with room whose tiles have most traffic with this one; the first with room where none has any."""
         edges = slice(self.begin[tile], self.begin[tile + 1])
         cores = self.core[self.near[edges]]
         known = (cores >= 0) & ~self.full[cores]
         cores = cores[known]
         if not cores.size:
-            return -1
+            return first
         found, at = np.unique(cores, return_inverse=True)
         fits = (self.left[found] >= self.need[tile]).all(axis=1)
         if not fits.any():
-            return -1
+            return first
         weight = np.bincount(at.reshape(-1), self.spikes[edges][known], len(found))
         return int(found[np.where(fits, weight, -1.0).argmax()])
 
