@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
@@ -23,6 +23,7 @@ from neurodeploy.mapping.bill_loads import Loads, loads
 from neurodeploy.mapping.bill_neurons import narrow_membranes
 from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, resources_of
 from neurodeploy.mapping.constraint import Constraint
+from neurodeploy.mapping.observed import Observed
 from neurodeploy.mapping.place_room import room_of
 from neurodeploy.mapping.place_traffic import Traffic
 from neurodeploy.targets.target import Target
@@ -57,6 +58,7 @@ class Bill:
     notes: tuple[str, ...] = ()
     samples: int = 0
     constraints: tuple[Constraint, ...] = ()
+    observed: tuple[Observed, ...] = ()
     network: ChipNetwork | None = None
     placement: Placement | None = None
     activity: Activity | None = None
@@ -98,7 +100,7 @@ class Bill:
             "resources": [resource.as_json() for resource in self.resources],
             "layers": [asdict(layer) for layer in self.layers],
             "findings": [asdict(finding) for finding in self.findings],
-            "constraints": [asdict(row) for row in constraint_rows(self.constraints)],
+            "constraints": [asdict(row) for row in constraint_rows(self.constraints, self.observed)],
             "notes": list(self.notes),
         }
 
@@ -106,19 +108,27 @@ class Bill:
 Traffics = Callable[[], Traffic | None]  # of which there may be too much to be listed
 
 
+class Measured(NamedTuple):
+    """Rates of populations, the samples behind them, and constraints beside what was seen of them in some steps."""
+
+    rates: Mapping[str, Rates]
+    samples: int
+    observed: tuple[Observed, ...] = ()
+
+
 @dataclass(frozen=True)
 class Stages:
     """The stages of a mapping; each may raise DoesNotFitError or UnsupportedModelError.
 
     place: also gives the traffic between tiles that it was made for.
-    measure: gives rates of populations and the number of samples behind them; None: no images were given.
+    measure: None where no images were given.
     """
 
     lower: Callable[[], ChipNetwork]
     tile: Callable[[ChipNetwork], Tiling]
     constrain: Callable[[Tiling], Sequence[Constraint]]
     place: Callable[[Tiling, Mapping[str, Rates]], tuple[Placement, Traffics]]
-    measure: Callable[[ChipNetwork], tuple[Mapping[str, Rates], int]] | None = None
+    measure: Callable[[Tiling, Sequence[Constraint]], Measured] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,9 @@ def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | No
         met = stages.constrain(tiling)
         bill = replace(bill, constraints=tuple(met))
         say("firing rates")
-        active = activity(network, *(stages.measure(network) if stages.measure else ()))
+        measured = stages.measure(tiling, met) if stages.measure else Measured({}, 0)
+        bill = replace(bill, observed=measured.observed)
+        active = activity(network, measured.rates, measured.samples)
         say("place")
         placement, traffic = stages.place(tiling, active.rates)
     except (DoesNotFitError, UnsupportedModelError) as error:
@@ -215,7 +227,8 @@ def _chips(placement: Placement, target: Target) -> tuple[Figure, ...]:
     unknown = [name for name in limits if name not in held]
     keeps += f"; no limit known of {', '.join(unknown)}" if unknown else ""
     packed = f"tiles packed into cores within the limits of {keeps}"
-    each = computed("chips", "chips", target, ("chip.cores",), "cores a chip", lambda cores: cores)
+    packed_in = f"{placement.used_cores:,} cores, so many a chip"
+    each = computed("chips", "chips", target, ("chip.cores",), packed_in, lambda cores: cores)
     chips = each if each.value is None else replace(each, value=placement.chips, status=worst((status, each.status)))
     return (
         counted("tiles", placement.tiling.tiles, "tiles", "boxes of neurons times parts of their fan-in"),

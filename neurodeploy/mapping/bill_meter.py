@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import ChipNetwork, Neurons
 from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.verify import types
 from neurodeploy.mapping.bill_activity import Rates, arriving
 
 COMPUTED = frozenset({"sum", "relu", "product", "max", "lif"})
@@ -43,8 +44,14 @@ class Meter:
         graph: that will run.  lowered: that the network was made from; where attention was reordered, values of the
         same name need not be the same.
         """
-        same = {n.name for n in lowered.nodes if n.op != "readout" and _alike(graph, n.name, n.op, n.inputs)}
-        direct = {n.value or n.name: n.name for n in network.neurons if (n.value or n.name) in same and not n.every}
+        same = {n.name: n.op for n in lowered.nodes if n.op != "readout" and _alike(graph, n.name, n.op, n.inputs)}
+        values = {n.value or n.name: n for n in network.neurons if not n.every}
+        sizes = {name: value.size for name, value in types(lowered).items()}
+        direct = {
+            value: n.name
+            for value, n in values.items()
+            if value in same and sizes[value] == n.size and _plain(network, n, same[value])
+        }
         known, helpers, room = set(direct.values()), list[Neurons](), MOST_COMPUTED
         for neurons in sorted(network.neurons, key=lambda n: n.depth):
             inputs = network.inputs(neurons.name)
@@ -107,3 +114,9 @@ class Meter:
 def _alike(graph: Graph, name: str, op: str, inputs: tuple[str, ...]) -> bool:
     node = graph.by_name.get(name)
     return node is not None and node.op == op and node.inputs == inputs
+
+
+def _plain(network: ChipNetwork, neurons: Neurons, op: str) -> bool:
+    """Whether a population sends the value itself: counts of a product may be clipped, or share words."""
+    sources = {synapses.source for synapses in network.inputs(neurons.name)}
+    return op != "spike_matmul" or sources == {f"{neurons.name}/product"}

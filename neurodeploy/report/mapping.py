@@ -102,8 +102,10 @@ def _share(share: float | None) -> str | None:
 def constraints_table(document: Document) -> Group:
     """How many rows may be active in a step, how many can be, and how the network keeps to it."""
     rows = [tuple(found.values()) for found in document["constraints"]]
-    columns = ("limited by", "met by", "tiles or populations #", "the tightest in", "rows #", "active at most #")
-    return table("Spike-count constraints", (*columns, "may be active #", "reads #"), rows)
+    columns = ("limited by", "met by", "tiles or populations #", "the tightest in", "rows #", "bound #", "limit #")
+    caption = "rows of a converter; sums of an accumulator, in weight units"
+    seen = ("reads #", "most that was seen #", "of #", "in steps #")
+    return table("Spike-count constraints", (*columns, *seen), rows, caption)
 
 
 def figures_table(title: str, figures: Sequence[Document]) -> Group:
