@@ -23,7 +23,7 @@ from tests.full_size.networks import random_model, samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 NEURONS = ("stock", "custom")
-SECONDS, BYTES = 30.0, 2 << 30
+SECONDS, BYTES = 30.0, 2 << 30  # of the processor, whatever else the machine does; resident
 ON_ONE_CHIP = ("qkformer_mnist", "qkformer_fashion_mnist", "spikformer_mnist")
 CHIPS = {"stock": 7, "custom": 4}  # of loihi2, for QKFormer-4-384 of CIFAR
 
@@ -66,7 +66,7 @@ def test_every_target_is_mapped_or_refused_with_reasons(network: tuple[str, Path
             assert found["fits"] == (not found["reasons"])
             assert found["fits"] or all(found["reasons"])
             assert (target == "cpu") == (found["codes"] == ["ND-M501"])
-            assert found["seconds"] < SECONDS and found["peak"] < BYTES
+            assert found["cpu"] < SECONDS and found["peak"] < BYTES
             if target == "loihi2":
                 on_loihi2(name, neurons, found)
 
@@ -75,7 +75,7 @@ def row(name: str, target: str, neurons: str, found: dict[str, Any]) -> str:
     """A line of the table."""
     placed = f"{found['cores']} cores, {found['chips'] or '?'} chips; {found['bottleneck']}"
     said = placed if found["fits"] else f"refused: {', '.join(found['codes'])}"
-    return f"| {name} | {target} {neurons} | {found['seconds']:.1f} s | {found['peak'] / 2**20:.0f} MiB | {said} |"
+    return f"| {name} | {target} {neurons} | {found['cpu']:.1f} s | {found['peak'] / 2**20:.0f} MiB | {said} |"
 
 
 def on_loihi2(name: str, neurons: str, found: dict[str, Any]) -> None:
