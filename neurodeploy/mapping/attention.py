@@ -206,6 +206,12 @@ class Form:
     inner_words: Packing | None
 
 
+def order_of(attention: AttentionOrder) -> AttentionOrder:
+    """The order of the two products in a form of attention."""
+    orders: tuple[AttentionOrder, ...] = ("kv", "qk")
+    return next((order for order in orders if attention.startswith(order)), attention)
+
+
 def forms_of(graph: Graph, attention: AttentionOrder) -> tuple[Form, ...]:
     """The form of every chain; none where they are lowered plainly. Raises DoesNotFitError where one is not exact."""
     saturated, pack = "saturated" in attention, "packed" in attention

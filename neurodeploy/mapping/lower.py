@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
-from neurodeploy.mapping.attention import Form, forms_of, lowered, operand, product
+from neurodeploy.mapping.attention import Form, forms_of, lowered, operand, order_of, product
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, reshaped
 from neurodeploy.mapping.layout import dense, listed, nest
 from neurodeploy.mapping.pool import any_of_window, largest_by_ports, largest_of_window
@@ -120,7 +121,7 @@ def walk(
     """The lowered network, its crossbars as patterns. Raises UnsupportedModelError, DoesNotFitError, UsageError."""
     if attention == "stream":
         require_custom(neurons, residual)
-    graph = _ordered(_for_chip(graph), attention)
+    graph = _ordered(_for_chip(graph), order_of(attention))
     missing = [node for node in graph.nodes if node.op not in _LOWERINGS]
     if missing:
         mend = "run it on the CPU backends, or ask for a lowering in an issue"
@@ -156,6 +157,7 @@ def _for_chip(graph: Graph) -> Graph:
     return graph
 
 
+@lru_cache(maxsize=4)  # prices ask for the same few again and again
 def _ordered(graph: Graph, attention: AttentionOrder) -> Graph:
     """The graph in the order asked for, proven; "auto" stays with the order that it has where the other overflows."""
     ordered = run_passes(graph, (reassociate(attention), remove_dead))
