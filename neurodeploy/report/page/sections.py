@@ -90,8 +90,8 @@ def chip(content: Content) -> Context | None:
 
 
 def _alternatives(found: Mapping[str, Any]) -> Context:
-    """The prices of all lowerings as columns and rows."""
+    """The prices of all lowerings: columns, and rows with whether it is the one that was taken."""
     held = found.get("alternatives", ())
     columns = list(dict.fromkeys(key for row in held for key in row))
-    rows = [[cell(row.get(key)) for key in columns] for row in held]
+    rows = [([cell(row.get(key)) for key in columns], row.get("chosen") is True) for row in held]
     return {"columns": columns, "rows": rows, "chosen": found.get("chosen", ""), "why": found.get("why", "")}
