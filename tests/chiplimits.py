@@ -9,13 +9,14 @@ import numpy as np
 
 from neurodeploy.targets import Fact, Target, available, load_target
 
-ROOM = {  # resource of a core: from, to
-    "neurons": (4, 300),
-    "synapse_memory": (64, 8000),
-    "axons_in": (40, 900),
-    "axons_out": (200, 6000),
-    "synapses": (100, 6000),
+ROOM = {  # limit of a core: from, to
+    "core__neurons": (4, 300),
+    "core__synapse_memory": (64, 8000),
+    "core__axons_in": (40, 900),
+    "core__axons_out": (200, 6000),
+    "core__synapses": (100, 6000),
 }
+ARRAYS = {"crossbar__rows": (32, 257), "crossbar__columns": (16, 257)}
 
 
 def chips() -> list[str]:
@@ -44,7 +45,7 @@ def limited(target: Target, random: np.random.Generator) -> Target:
     cores, wide, each = (int(random.integers(1, n)) for n in (40, 7, 3))
     values: dict[str, object] = {"chip__cores": cores, "chip__mesh_x": wide, "chip__cores_a_router": each}
     values |= {"chip__mesh_y": -(-cores // (wide * each)), "chip__chips": int(random.integers(1, 40))}
-    for resource, (low, high) in ROOM.items() if target.kind == "cores" else ():
+    for name, (low, high) in (ROOM if target.kind == "cores" else ARRAYS).items():
         if random.random() < 2 / 3:
-            values[f"core__{resource}"] = int(random.integers(low, high))
+            values[name] = int(random.integers(low, high))
     return with_facts(target, **values)

@@ -17,7 +17,7 @@ from neurodeploy.mapping.place_traffic import Spikes, Traffic, cut_sizes
 
 Int64 = NDArray[np.int64]
 REGION = 160  # slots that swaps are looked for among at a time; four routers where they have many
-WORK = 1_200_000_000  # numbers touched in search of swaps, in all: about five seconds
+WORK = 2_000_000_000  # numbers touched in search of swaps, in all: about five seconds
 PULLS = 32  # steps in which traffic draws an order together
 STARTS = 12  # random ones beside the curve, where one region holds all
 WORTH = 0.998  # a sweep over the mesh that leaves more of the traffic than this is the last

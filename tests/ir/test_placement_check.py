@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import DoesNotFitError, VerifyError
-from neurodeploy.ir.chip import Box, Placement, Use
+from neurodeploy.ir.chip import Box, Placement, TileClass, Use
 from neurodeploy.ir.placement_check import check_placement
 from neurodeploy.ir.placement_recount import recount
 from neurodeploy.ir.types import Interval
@@ -210,3 +210,80 @@ def test_all_faults_at_once(case: Case) -> None:
     with pytest.raises(VerifyError) as error:
         check_placement(case.placement, case.target)
     assert {"ND-M405", "ND-M406", "ND-M407", "ND-M410"} <= {finding.code for finding in error.value.findings}
+
+
+@pytest.fixture(scope="module")
+def arrays() -> Case:
+    """On arrays, with fan-ins in parts."""
+    mesh = {"chip__cores": 12, "chip__mesh_x": 3, "chip__mesh_y": 2, "chip__cores_a_router": 2}
+    target = with_facts(able("crossbar-isaac"), crossbar__rows=16, crossbar__columns=32, **mesh)
+    placement = _fits(6, target)
+    assert placement is not None
+    assert any(cut.parts > 1 for cut in placement.tiling.cuts.values())
+    check_placement(placement, target)
+    return Case(placement, target)
+
+
+def _first_of_parts(cores: list[list]) -> None:
+    next(core for core in cores if core[0].part).clear()
+
+
+def _less(case: Case, resource: str) -> Case:
+    used = max(getattr(use, resource) for use, _ in case.placement.classes)
+    return _fact(case, **{f"crossbar__{resource}": used - 1})
+
+
+ARRAY_FAULTS: dict[str, tuple[str, Callable[[Case], Case]]] = {
+    "a missing part": ("ND-M401", lambda c: _cores(c, _first_of_parts)),
+    "rows too few": ("ND-M403", lambda c: _told(c, rows=-1000)),
+    "columns too few": ("ND-M403", lambda c: _told(c, columns=-1000)),
+    "rows beyond the limit": ("ND-M404", lambda c: _less(c, "rows")),
+    "columns beyond the limit": ("ND-M404", lambda c: _less(c, "columns")),
+    "active rows beyond the converter": ("ND-M404", lambda c: _fact(c, adc__bits=2)),
+    "three arrays at a router": ("ND-M406", lambda c: _at(c, *[c.placement.at[0]] * 3)),
+    "two tiles in an array": ("ND-M408", lambda c: _cores(c, lambda cores: cores[0].append(cores[1].pop()))),
+}
+
+
+@pytest.mark.parametrize("name", ARRAY_FAULTS)
+def test_faults_planted_in_arrays_are_refused(arrays: Case, name: str) -> None:
+    code, plant = ARRAY_FAULTS[name]
+    broken = plant(arrays)
+    with pytest.raises(VerifyError) as error:
+        check_placement(broken.placement, broken.target)
+    assert code in {finding.code for finding in error.value.findings}
+
+
+def _classes(case: Case, change: Callable[[TileClass], TileClass]) -> Case:
+    """The first class of the output's tiles, changed."""
+    tiling = case.placement.tiling
+    cut = tiling.cuts[tiling.network.output]
+    changed = replace(cut, classes=(change(cut.classes[0]), *cut.classes[1:]))
+    tiling = replace(tiling, cuts={**tiling.cuts, cut.population: changed})
+    return Case(replace(case.placement, tiling=tiling), case.target)
+
+
+COUNTED_FAULTS: dict[str, tuple[str, Callable[[Case], Case]]] = {
+    "a tile too few": ("ND-M401", lambda c: _classes(c, lambda one: replace(one, count=one.count - 1))),
+    "a synapse too few": ("ND-M403", lambda c: _classes(c, lambda one: replace(one, use=one.use + Use(synapses=-1)))),
+    "a limit": ("ND-M404", lambda c: _most(c, "neurons")),
+    "payloads on binary spikes": ("ND-M405", lambda c: _fact(c, neuron__payload_bits=0)),
+    "too many chips": ("ND-M407", lambda c: _fact(c, chip__chips=1)),
+    "too many cores a chip": ("ND-M407", lambda c: _fact(c, chip__cores=1)),
+    "a class of cores too few": (
+        "ND-M410",
+        lambda c: Case(replace(c.placement, classes=c.placement.classes[1:]), c.target),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED_FAULTS)
+def test_faults_planted_in_counts_are_refused(case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "MOST_TILES", 0)
+    counted = Case(place(case.placement.tiling, case.target), case.target)
+    check_placement(counted.placement, counted.target)
+    code, plant = COUNTED_FAULTS[name]
+    broken = plant(counted)
+    with pytest.raises(VerifyError) as error:
+        check_placement(broken.placement, broken.target)
+    assert code in {finding.code for finding in error.value.findings}
