@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurodeploy import api
 from neurodeploy.backends.reference import run_mapped
 from neurodeploy.backends.sanafe.homes import Homes, homes_of
 from neurodeploy.backends.sanafe.synapses import listed
+from neurodeploy.exports import export_sanafe
 from neurodeploy.ir.mapped import Crossbar, MappedGraph, Population
+from neurodeploy.ir.passes import remove_dead
+from neurodeploy.ir.pixel_code import PixelCode
+from neurodeploy.ir.samples import random_graph
 from neurodeploy.ir.types import BINARY, BYTE, Interval
 from neurodeploy.targets import load_target
 from tests.backends.lava.graphs import Builder, every_kind
 from tests.backends.sanafe.networks import exported, figure, placed, run_folder, spikes_of, viewed
-
-ROOT = Path(__file__).parents[3]
-CHECKPOINTS = ROOT / "examples" / "checkpoints"
 
 
 def pixels(graph: MappedGraph, count: int, seed: int = 0) -> np.ndarray:
@@ -66,6 +68,17 @@ def far_and_wide(seed: int) -> MappedGraph:
 def test_all_decays_and_long_delays(seed: int, sanafe_python: Path, tmp_path: Path) -> None:
     graph = far_and_wide(seed)
     assert differing(sanafe_python, exported(graph, tmp_path / "net"), graph, pixels(graph, 4, seed)) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks_from_the_quantized_graph_on(seed: int, sanafe_python: Path, tmp_path: Path) -> None:
+    """As a user has it: lowered, tiled, placed, exported."""
+    deployed = api.CompiledModel(remove_dead(random_graph(seed)))
+    code, shape = PixelCode.of_graph(deployed.graph), deployed.input_shape
+    codes = np.random.default_rng(seed).integers(code.interval.lo, code.interval.hi + 1, (2, *shape))
+    images = (codes * code.step).astype(np.float32)
+    found, _ = run_folder(sanafe_python, export_sanafe(deployed, tmp_path / "net", "loihi2"), images)
+    assert np.array_equal(found["logits"], deployed.run(images, "reference").logits)
 
 
 def test_event_frames(sanafe_python: Path, tmp_path: Path) -> None:
