@@ -1,6 +1,7 @@
 """What mapping an artefact takes: ``python -m tests.full_size.measure_map model.onnx loihi2 stock``, as JSON.
 
-Seconds of mapping, those of the processor (all threads), peak resident bytes of the process, and what the bill says: fits, cores, chips, what binds, reasons.
+Seconds of mapping, on the clock and of the processor, peak resident bytes of the process, and what the bill says: fits,
+cores, chips, what binds, reasons.
 """
 
 from __future__ import annotations
