@@ -62,8 +62,8 @@ class Deployed(Protocol):
 class Choices:
     """What a report may be asked for; the command line has an option for each.
 
-    target: of the mapping, a name or a path; else the one it was compiled for.  attention, neurons: as `map` takes
-    them.  backend: of the predictions.  backends: that are compared; none for those that are installed, Lava left out.
+    target: of the mapping, a name or a path; else the one it was compiled for.  attention, neurons, residual: as `map`
+    takes them.  backend: of the predictions.  backends: that are compared; none for those installed, without Lava.
     observed: samples that the reference runs for rates, observed intervals, raster and attention.  shown: of them in
     raster and attention.  compared: of them on all backends.  date: stands on the page where it is given.
     """
@@ -71,6 +71,7 @@ class Choices:
     target: str | PathLike[str] | None = None
     attention: str = "auto"
     neurons: str = "stock"
+    residual: str = "graded"
     backend: str = "auto"
     backends: Sequence[str] = ()
     observed: int = 32
@@ -115,6 +116,7 @@ def html(
     """
     asked, checked = Choices.of(given), check_images(images, deployed.input_shape)
     graph, count = deployed.graph, len(checked)
+    mesh = _mesh(asked.target or graph.metadata.get("target") or "loihi2")  # a wrong target is refused before all runs
     truth = None if labels is None else check_labels(labels, count, types(graph)[graph.output].size)
     if float_model is not None and truth is None:
         raise UsageError(Finding("ND-P014", "float_model", "labels beside it", "no labels", "pass the labels"))
@@ -134,7 +136,8 @@ def html(
     deployed.run(watched, "reference", progress=ticks[2], watch=_both(observer, meter))
     many = len(backends) > 1
     comparison = compare(deployed, compared, backends, progress=ticks[3]).as_json() if many else None
-    bill = deployed.map(asked.target, watched[:MAPPED], attention=asked.attention, neurons=asked.neurons)
+    lowering = {name: getattr(asked, name) for name in ("attention", "neurons", "residual")}
+    bill = deployed.map(asked.target, watched[:MAPPED], **lowering)
     content = Content(
         graph=graph,
         bounds=deployed.bounds,
@@ -150,7 +153,7 @@ def html(
         comparison=comparison,
         mapping=bill.as_json(),
         placement=bill.placement,
-        mesh=_mesh(asked.target or graph.metadata.get("target") or "loihi2"),
+        mesh=mesh,
         sends=None if bill.activity is None else bill.activity.rates,
         date=asked.date,
     )

@@ -35,6 +35,7 @@ def counts(function: options.Function) -> options.Function:
 @options.limit
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The HTML file.")
 @click.option("--target", metavar="TARGET", help="A chip by name, or a TOML file; else the one it was compiled for.")
+@options.lowering
 @click.option("--model", metavar="MODEL", help="The float model, named as for compile: accuracy drop and agreement.")
 @options.weights
 @options.ema
@@ -56,7 +57,7 @@ def report(output: Output, artefact: Path, images: Path, limit: int | None, path
     options.note_clipped(output, deployed, data.images)
     model = options.load_network(output, rest["model"], rest["weights"], rest["ema"])[0] if rest["model"] else None
     backends = tuple(name.strip() for name in rest["backends"].split(",") if name.strip())
-    asked = {name: rest[name] for name in (*COUNTS, "target", "date")}
+    asked = {name: rest[name] for name in (*COUNTS, "target", "date", "attention", "neurons", "residual")}
     with output.progress("samples of all runs") as progress:
         made = deployed.report(
             data.images, data.labels, model, progress=progress, backend=backend, backends=backends, **asked
