@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.api import CompiledModel
-from neurodeploy.errors import DoesNotFitError, Finding
+from neurodeploy.errors import DoesNotFitError, Finding, UsageError
 from neurodeploy.ir.proof import Bound, symmetric
 from neurodeploy.ir.types import Interval
 from neurodeploy.mapping.bill import SCHEMA, VERSION, Bill
@@ -130,3 +130,28 @@ def test_the_papers_energy_is_a_figure_beside(deployed: CompiledModel) -> None:
     _, sops, energy = papers(known)
     assert (sops.value, energy.value, energy.status) == (known.sops, known.energy, "paper")
     assert np.isclose(known.energy or 0.0, energy.value or 0.0)
+
+
+def test_streamed_attention_takes_a_step_a_token(deployed: CompiledModel) -> None:
+    found = deployed.map("loihi2", pictures(1), neurons="custom")
+    assert (found.attention["chosen"], found.neurons) == ("stream", "custom")
+    assert found.network is not None
+    steps = deployed.graph.steps * found.network.period
+    assert found.figure("pipeline", "steps a sample").value == steps > deployed.graph.steps
+    assert found.figure("traffic", "messages").basis == "bound"  # buses and memories are in no layer of the network
+    assert any(layer.custom for layer in found.layers)
+
+
+def test_streamed_attention_needs_custom_neurons(deployed: CompiledModel) -> None:
+    with pytest.raises(UsageError, match="ND-M161"):
+        deployed.map("loihi2", attention="stream")
+
+
+def test_every_alternative_has_a_price_or_a_reason(bill: Bill) -> None:
+    rows = bill.as_json()["attention"]["alternatives"]
+    assert {row["of"] for row in rows} >= {"attention", "residual"}
+    assert all((row["neurons"] is None) == (row["exact"] != "yes") for row in rows)
+    (chosen,) = (row for row in rows if row["of"] == "attention" and row["chosen"])
+    assert chosen["lowering"] == bill.attention["chosen"]
+    assert chosen["neurons"] == min(row["neurons"] for row in rows if row["of"] == "attention" and row["fits"] == "yes")
+    assert chosen["neurons"] == bill.figure("size", "neurons").value
