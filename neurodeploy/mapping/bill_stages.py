@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.placement_check import check_placement
 from neurodeploy.mapping.bill import Measured, Stages, Traffics
 from neurodeploy.mapping.bill_activity import Rates
 from neurodeploy.mapping.bill_meter import Meter
@@ -30,11 +31,11 @@ Run = Callable[[Watch], int]  # runs the reference with a watch over samples one
 
 
 def stages_of(graph: Graph, target: Target, choice: Choice, run: Run | None = None) -> Stages:
-    """Symbolic lowering, tiling, placement, and with `run` the measurement of firing rates."""
+    """Symbolic lowering, tiling, placement and its check, and with `run` the measurement of firing rates."""
 
     def placed(tiling: Tiling, rates: Mapping[str, Rates]) -> tuple[Placement, Traffics]:
         traffic = cache(partial(traffic_of, tiling, rates))
-        return place(tiling, target, rates, traffic), traffic
+        return check_placement(place(tiling, target, rates, traffic), target), traffic
 
     def constrained(tiling: Tiling) -> Sequence[Constraint]:
         return constraints(tiling, target, graph)
