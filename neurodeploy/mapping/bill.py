@@ -121,13 +121,14 @@ class Stages:
     """The stages of a mapping; each may raise DoesNotFitError or UnsupportedModelError.
 
     place: also gives the traffic between tiles that it was made for.
-    measure: None where no images were given.
+    check: raises VerifyError where the placement breaks a rule, which is a bug.  measure: None without images.
     """
 
     lower: Callable[[], ChipNetwork]
     tile: Callable[[ChipNetwork], Tiling]
     constrain: Callable[[Tiling], Sequence[Constraint]]
     place: Callable[[Tiling, Mapping[str, Rates]], tuple[Placement, Traffics]]
+    check: Callable[[Placement], Placement]
     measure: Callable[[Tiling, Sequence[Constraint]], Measured] | None = None
 
 
@@ -146,7 +147,10 @@ class Asked:
 
 
 def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | None = None) -> Bill:
-    """The bill, of what came to be: a stage that refuses ends it with its findings."""
+    """The bill, of what came to be: a stage that refuses ends it with its findings.
+
+    Raises VerifyError where the check finds a fault of the mapping.
+    """
     say, target = progress or (lambda stage: None), asked.target
     bill = Bill(asked.name, target.name, target.title, asked.neurons, False, asked.attention, {})
     if target.kind == "cpu":
@@ -172,6 +176,8 @@ def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | No
         placement, traffic = stages.place(tiling, active.rates)
     except (DoesNotFitError, UnsupportedModelError) as error:
         return replace(bill, findings=(*bill.findings, *error.findings))
+    say("check")
+    stages.check(placement)
     say("latency and energy")
     return _placed(bill, asked, placement, active, traffic)
 
@@ -279,6 +285,7 @@ def _said(active: Activity) -> str:
 
 
 def _notes(placement: Placement, active: Activity) -> Iterator[str]:
+    yield "checked: neurons, synapses, limits and places recounted from the patterns by code of its own"
     if placement.note:
         yield placement.note
     if not active.samples:
