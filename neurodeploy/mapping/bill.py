@@ -120,15 +120,14 @@ class Measured(NamedTuple):
 class Stages:
     """The stages of a mapping; each may raise DoesNotFitError or UnsupportedModelError.
 
-    place: also gives the traffic between tiles that it was made for.
-    check: raises VerifyError where the placement breaks a rule, which is a bug.  measure: None without images.
+    place: checked, with the traffic between tiles that it was made for.
+    measure: None without images.
     """
 
     lower: Callable[[], ChipNetwork]
     tile: Callable[[ChipNetwork], Tiling]
     constrain: Callable[[Tiling], Sequence[Constraint]]
     place: Callable[[Tiling, Mapping[str, Rates]], tuple[Placement, Traffics]]
-    check: Callable[[Placement], Placement]
     measure: Callable[[Tiling, Sequence[Constraint]], Measured] | None = None
 
 
@@ -176,8 +175,6 @@ def make_bill(asked: Asked, stages: Stages, progress: Callable[[str], None] | No
         placement, traffic = stages.place(tiling, active.rates)
     except (DoesNotFitError, UnsupportedModelError) as error:
         return replace(bill, findings=(*bill.findings, *error.findings))
-    say("check")
-    stages.check(placement)
     say("latency and energy")
     return _placed(bill, asked, placement, active, traffic)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.placement_check import check_placement
-from neurodeploy.ir.placement_check import check_placement
 from neurodeploy.mapping.bill import Measured, Stages, Traffics
 from neurodeploy.mapping.bill_activity import Rates
 from neurodeploy.mapping.bill_meter import Meter
