@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,12 +81,22 @@ def chip(content: Content) -> Context | None:
     return {
         "bill": found,
         "figures": {title: [(f, value(f)) for f in figures] for title, figures in found["sections"].items()},
+        "findings": _findings(found["findings"]),
         "alternatives": _alternatives(found["attention"]),
         "maps": maps,
         "cores": cores if maps and maps[0].chips[0].squares else [],
         "left_out": len({core.chip for core in cores if core.chip >= MOST_CHIPS}),
         "unplaced": "" if cores else (content.placement.note if content.placement else "It was not placed on cores."),
     }
+
+
+def _findings(found: Sequence[Mapping[str, str]]) -> list[tuple[Mapping[str, str], list[str]]]:
+    """Findings that differ in the layer alone as one, with all its layers."""
+    groups: dict[tuple[str, ...], tuple[Mapping[str, str], list[str]]] = {}
+    for finding in found:
+        same = tuple(finding[key] for key in ("code", "need", "have", "next"))
+        groups.setdefault(same, (finding, []))[1].append(finding["layer"])
+    return [(finding, [layer for layer in layers if layer]) for finding, layers in groups.values()]
 
 
 def _alternatives(found: Mapping[str, Any]) -> Context:
