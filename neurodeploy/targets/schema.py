@@ -82,7 +82,7 @@ SCHEMA: Mapping[str, Table] = {
         "Limits of one core; a list is a number for each core of the chip",
         {
             "neurons": Key("neuron", "neurons", 1, listed=True),
-            "memory": Key("byte", "all memory", 1, listed=True),
+            "memory": Key("byte", "all memory; shown only, no use of it is counted", 1, listed=True),
             "synapse_memory": Key("byte", "memory for synapses", 1, listed=True),
             "synapses": Key("synapse", "synapses", 1, listed=True),
             "axons_in": Key("axon", "axons that come in", 1, listed=True),
@@ -100,7 +100,7 @@ SCHEMA: Mapping[str, Table] = {
             "channels": Key("channel", "channels in, and channels out", 1),
             "input": Key("pixel", "height and width of the input", 1),
             "output": Key("pixel", "height and width of the output", 1),
-            "pooling": Key("pixel", "the sum-pooling windows there are", 1, listed=True),
+            "pooling": Key("pixel", "the sum-pooling windows there are; shown only", 1, listed=True),
         },
         _CORES,
         optional=True,
@@ -143,7 +143,7 @@ SCHEMA: Mapping[str, Table] = {
             "mesh_x": Key("router", "routers from west to east", 1),
             "mesh_y": Key("router", "routers from north to south", 1),
             "cores_a_router": Key("core", "cores, or arrays, at one router", 1),
-            "area": Key("mm2", "area of the die"),
+            "area": Key("mm2", "area of the die; shown only"),
         },
     ),
     "energy": Table(
