@@ -19,6 +19,7 @@ from neurodeploy.ir.verify import types
 from neurodeploy.mapping.attention import chains
 from neurodeploy.mapping.lower import walk
 from neurodeploy.mapping.symbolic import patterns_of, synapses_of
+from neurodeploy.mapping.tile_features import payload_bits
 from neurodeploy.targets.target import Target
 
 ORDERS: tuple[AttentionOrder, ...] = tuple(order for order in get_args(AttentionOrder) if order != "auto")
@@ -39,8 +40,8 @@ class Price:
 
     what, layers: what differs, and in how many layers.  neurons, synapses: all, synapses before any sharing.  kinds:
     neurons a kind.  depth: time steps from source to output.  period: time steps a step takes.  payload_bits: of the
-    widest payload, sign included, 0 where all are spikes.  inexact: why it cannot be had.  misfits: what the target has
-    not, or has too little of.
+    widest payload, sign included, 0 where all are spikes.  inexact: why it cannot be had.  unfit: populations whose
+    kind or payload the target has not.  misfits: what the target has not, or has too little of.
     """
 
     what: What
@@ -53,6 +54,7 @@ class Price:
     period: int = 1
     payload_bits: int = 0
     inexact: tuple[Finding, ...] = ()
+    unfit: int = 0
     misfits: tuple[str, ...] = ()
 
     @property
@@ -113,8 +115,9 @@ class Chosen:
 def choose(graph: Graph, target: Target, asked: Choice = Choice()) -> Chosen:  # noqa: B008  (it is immutable)
     """The choice asked for, with attention "auto" the exact and fitting one of fewest neurons, and every alternative.
 
-    Where none fits, "auto" stays with the cheapest exact one; where the network cannot be lowered at all, with what was
-    asked for: what stands against it the mapping says.  Raises UsageError for an unknown name.
+    Where none fits, "auto" takes the exact one of fewest populations that misfit, then of fewest neurons; where the
+    network cannot be lowered at all, what was asked for: what stands against it the mapping says.  Raises UsageError
+    for an unknown name.
     """
     _known(asked)
     try:
@@ -155,8 +158,9 @@ def _picked(asked: Choice, prices: Sequence[Price]) -> tuple[Choice, str]:
     possible = [price for price in exact if price.possible]
     if not exact:
         return asked, "no other form is exact"
-    best = min(possible or exact, key=lambda p: (p.neurons, p.synapses, p.period))
-    why = f"fewest neurons of {len(possible)} that are exact and fit" if possible else "fewest neurons; none fits"
+    best = min(possible or exact, key=lambda p: (p.unfit, p.neurons, p.synapses, p.period))
+    none = "fewest layers that misfit, then fewest neurons; none fits"
+    why = f"fewest neurons of {len(possible)} that are exact and fit" if possible else none
     return best.choice, why
 
 
@@ -190,24 +194,35 @@ def price(graph: Graph, target: Target, what: What, choice: Choice, layers: int 
         kinds=dict(kinds),
         depth=max(population.depth for population in network.populations.values()),
         period=network.period,
-        payload_bits=max(map(_payload_bits, network.populations.values())),
+        payload_bits=max(map(_payload, network.populations.values())),
+        unfit=sum(_misfit(population, target) for population in network.populations.values()),
     )
     return replace(found, misfits=tuple(_misfits(found, target)))
 
 
-def _payload_bits(population: Population) -> int:
+def _payload(population: Population) -> int:
     """Bits of what it sends, sign included; 0 of spikes, and of pixels, which the host sends."""
-    if population.kind == "source" or population.interval.within(BINARY):
-        return 0
-    return population.interval.magnitude.bit_length() + 1
+    return 0 if population.kind == "source" else payload_bits(population.interval)
+
+
+def _misfit(population: Population, target: Target) -> bool:
+    """Whether the target has not what it is made of, or no payload for what it sends."""
+    return not _held(population.kind, target) or _payload(population) > target.graded
+
+
+def _held(kind: str, target: Target) -> bool:
+    """Whether the target has such neurons; an array computes sums, of what reads them its file may say nothing."""
+    if kind in CUSTOM:
+        return target.flag("neuron", "programmable")
+    known = target.value("neuron", kind)
+    return kind == "source" or known is True or (known is None and target.kind != "cores")
 
 
 def _misfits(price: Price, target: Target) -> Iterator[str]:
     """What the target has not, or too little of."""
     kinds = price.kinds or {}
     for kind in ("lif", "sum", "relu", "product"):
-        held = target.value("neuron", kind)  # an array computes sums; of what reads them its file may say nothing
-        if kinds.get(kind) and (held is False or (held is None and target.kind == "cores")):
+        if kinds.get(kind) and not _held(kind, target):
             yield f"{kinds[kind]} {kind} neurons, which the target has not"
     if price.custom and not target.flag("neuron", "programmable"):
         yield f"{price.custom} custom neurons, on a target that is not programmable"

@@ -10,6 +10,7 @@ from neurodeploy.errors import UsageError
 from neurodeploy.ir.graph import Graph
 from neurodeploy.mapping import lower, symbolic
 from neurodeploy.mapping.prices import ORDERS, Choice, Price, choose, layers_of, price
+from neurodeploy.mapping.tile_features import missing_features
 from neurodeploy.quantize import quantize
 from neurodeploy.targets.loader import load_target
 from neurodeploy.targets.target import Fact, Target
@@ -47,8 +48,9 @@ def test_a_price_is_what_the_mapped_network_has(family: Graph) -> None:
         assert own.synapses == sum(s.count for s in network.synapses)
         assert own.depth == max(p.depth for p in mapped.populations)
         assert own.custom == sum(p.size for p in mapped.populations if p.custom)
-        widest = max(p.interval.magnitude for p in mapped.populations if p.kind not in ("source", "lif"))
-        assert own.payload_bits == widest.bit_length() + 1
+        sent = [p.interval for p in mapped.populations if p.kind not in ("source", "lif")]
+        holds = [bits for bits in range(2, 40) if all(-(1 << bits - 1) <= s.lo and s.hi < 1 << bits - 1 for s in sent)]
+        assert own.payload_bits == holds[0]
 
 
 def test_every_alternative_is_listed(family: Graph) -> None:
@@ -102,11 +104,38 @@ def test_a_binary_chip_takes_no_payloads(family: Graph) -> None:
             assert any("sum neurons, which the target has not" in reason for reason in own.misfits)
 
 
-def test_none_that_fits_leaves_the_cheapest(family: Graph) -> None:
+def test_none_that_fits_leaves_the_one_of_fewest_misfits(family: Graph) -> None:
+    """Also where another one has fewer neurons: what misfits has to be mended layer by layer."""
     chosen = choose(family, TRUENORTH)
     exact = [p for p in chosen.prices if p.what == "attention" and p.exact]
     assert "none fits" in chosen.why
-    assert next(p for p in exact if p.choice == chosen.choice).neurons == min(p.neurons for p in exact)
+    best = next(p for p in exact if p.choice == chosen.choice)
+    assert (best.unfit, best.neurons) == min((p.unfit, p.neurons) for p in exact)
+
+
+def test_misfits_go_before_neurons() -> None:
+    """A chip too small for all, whose payloads hold the plain counts and no packed words."""
+    graph = attention(12, 8, 2)
+    plain, word = (price(graph, LOIHI2, "attention", Choice(order)) for order in ("kv", "kv-packed"))
+    assert word.payload_bits > plain.payload_bits and word.neurons < plain.neurons
+    narrow = with_fact(LOIHI2, "neuron", "payload_bits", plain.payload_bits)
+    for key, table in (("neurons", "core"), ("cores", "chip"), ("chips", "chip")):
+        narrow = with_fact(narrow, table, key, 1)
+    chosen = choose(graph, narrow)
+    best = next(p for p in chosen.prices if p.choice == chosen.choice)
+    assert "none fits" in chosen.why and best.unfit == 0
+    assert price(graph, narrow, "attention", Choice("kv-packed")).unfit > 0
+
+
+@pytest.mark.parametrize("family", ["qkformer", "spikformer"], indirect=True)
+def test_misfits_are_the_populations_of_the_findings(family: Graph) -> None:
+    """Counted here from patterns, and by what refuses the network."""
+    target = with_fact(load_target("crossbar-isaac"), "neuron", "payload_bits", 4)
+    for choice in (Choice("kv"), Choice("kv-packed"), Choice("qk")):
+        own, network = price(family, target, "attention", choice), symbolic.lower(family, *choice)
+        found = [f for f in missing_features(network, target) if f.code in ("ND-M202", "ND-M203")]
+        sources = {n.name for n in network.neurons if n.kind == "source"}
+        assert own.unfit == len({f.layer for f in found} - sources) > 0
 
 
 def test_payloads_decide(family: Graph) -> None:
