@@ -70,20 +70,21 @@ def _cost(target: Target, name: str, keys: tuple[str, ...], scale: float) -> Cos
     return Cost(name, float(f"{max(first - sum(less), 0.0) * scale:.12g}"), said, keys, ())
 
 
-def used(target: Target) -> tuple[Cost, ...]:
-    """Every cost that rests on constants of the target, once, the barrier among them."""
+def used(target: Target, chips: int = 1) -> tuple[Cost, ...]:
+    """Every cost that rests on constants of the target, once, the barrier of so many chips among them."""
     found = [cost for part in (_PROCESS, _SOMA, _OUT, _HOPS) for cost in costs(target, part) if cost.keys]
-    return (*found, barrier(target))
+    return (*found, barrier(target, chips))
 
 
-def barrier(target: Target) -> Cost:
-    """The end of a step, in seconds."""
-    return _cost(target, "latency_sync", ("time.barrier",), SCALE["latency"])
+def barrier(target: Target, chips: int = 1) -> Cost:
+    """The end of a step over so many chips, in seconds."""
+    key = "time.barrier" if chips <= 1 else "time.barrier_chips"
+    return _cost(target, "latency_sync", (key,), SCALE["latency"])
 
 
 def architecture(target: Target, homes: Homes) -> str:
     """The YAML text: router (0, 0) has one core more, from which the input comes at no cost of its own."""
-    mesh, end = homes.mesh, barrier(target)
+    mesh, end = homes.mesh, barrier(target, homes.mesh.chips)
     last = mesh.tiles - 1
     lines = [
         f"# {target.title}, written by neurodeploy from its target file; SI units.",

@@ -25,7 +25,7 @@ from neurodeploy.ir.types import BINARY
 from neurodeploy.targets.target import Target
 
 FORMAT = "neurodeploy.sanafe"
-KINDS = frozenset({"source", "lif", "sum", "relu", "product", "max"})
+KINDS = frozenset({"source", "lif", "sum", "relu", "product"})
 RUNTIME = Path(__file__).parent / "runtime" / "run.py"
 README = """# {name} for SANA-FE 2.2, on {title}
 
@@ -90,8 +90,8 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
 
 
 def _require_supported(graph: MappedGraph) -> None:
-    """Raise UnsupportedModelError with every population that works by phases: SANA-FE's neurons work in every step."""
-    need, mend = "neurons that work in every time step", "take the stock neurons (neurons='stock')"
+    """Raise UnsupportedModelError with every custom population: SANA-FE's neurons work in every step."""
+    need, mend = "stock neurons, which work in every time step", "take the stock neurons (neurons='stock')"
     findings = [
         Finding("ND-X003", p.name, need, f"{p.kind} neurons, in {graph.period} steps a step of the network", mend)
         for p in graph.populations
@@ -109,7 +109,7 @@ def _write(graph: MappedGraph, placement: Placement | None, target: Target, fold
         file.writelines(network(graph, homes, synapses))
     with (folder / "network.npz").open("wb") as binary:
         np.savez_compressed(binary, **dict(_arrays(graph, synapses)))  # type: ignore[arg-type]
-    plain = json.dumps(_plain(graph, target), indent=1)
+    plain = json.dumps(_plain(graph, target, homes.mesh.chips), indent=1)
     (folder / "network.json").write_text(plain + "\n", encoding="utf-8")
     shutil.copyfile(RUNTIME, folder / "run.py")
     counts = {"synapses": sum(len(rows) for rows, _, _ in synapses.values())}
@@ -130,7 +130,7 @@ def _arrays(graph: MappedGraph, synapses: dict[str, Listed]) -> Iterator[tuple[s
                 yield f"c{i}.{part}", array.astype(np.int32)
 
 
-def _plain(graph: MappedGraph, target: Target) -> dict[str, Any]:
+def _plain(graph: MappedGraph, target: Target, chips: int) -> dict[str, Any]:
     span = graph.encoding.interval
     return {
         "format": FORMAT,
@@ -140,7 +140,7 @@ def _plain(graph: MappedGraph, target: Target) -> dict[str, Any]:
         "steps": graph.steps,
         "encoding": {"step": graph.encoding.step, "lo": span.lo, "hi": span.hi, "events": graph.encoding.events},
         "output": graph.output,
-        "costs": [_cost(target, cost) for cost in used(target)],
+        "costs": [_cost(target, cost) for cost in used(target, chips)],
         "populations": [
             {
                 "name": p.name,

@@ -23,11 +23,12 @@ HOST = "host"  # the core that the input comes from, one more at router (0, 0)
 
 @dataclass(frozen=True)
 class Mesh:
-    """Routers (width, height) of all chips side by side, and the cores of a router."""
+    """Routers (width, height) of all chips side by side, the cores of a router, and the chips."""
 
     width: int
     height: int
     cores: int
+    chips: int = 1
 
     @property
     def tiles(self) -> int:
@@ -64,7 +65,7 @@ def homes_of(graph: MappedGraph, placement: Placement | None, target: Target) ->
         have = placement.note if placement else "no placement"
         raise DoesNotFitError(Finding("ND-X012", "", "coordinates of all cores", have, "take a smaller model"))
     chips = 1 + max(chip for chip, _, _ in placement.at)
-    mesh = Mesh(routers[0] * chips, routers[1], cores)
+    mesh = Mesh(routers[0] * chips, routers[1], cores, chips)
     at = {p.name: np.full((p.size, 3), -1, np.int64) for p in graph.populations}
     units = max((_fill(at, placement, i, mesh, routers[0]) for i in range(len(placement.cores))), default=1)
     sources = [p for p in graph.populations if p.kind == "source"]

@@ -61,7 +61,7 @@ def test_tiles_are_numbered_column_by_column() -> None:
     graph = every_kind(0)
     placement = replace(placed(graph, cores=1), at=((1, 2, 3),), slots=(3 * 4 * 8 + 2 * 4 + 1,))
     homes = homes_of(graph, placement, LOIHI2)
-    assert homes.mesh == Mesh(16, 4, 4)
+    assert homes.mesh == Mesh(16, 4, 4, chips=2)
     assert {tuple(row) for row in homes.at["one"][:, :2].tolist()} == {((8 + 2) * 4 + 3, 1)}
 
 
@@ -80,6 +80,17 @@ def test_known_constants_are_in_joules_and_seconds() -> None:
     assert found["energy_access_neuron"] == pytest.approx(pj["neuron_inactive"] * 1e-12)
     assert found["latency_sync"] == pytest.approx(ns * 1e-9)
     assert "(paper: Davies et al. 2018" in architecture(LOIHI1, Homes(Mesh(8, 4, 4), {}, 1, 64))
+
+
+def test_several_chips_end_a_step_by_their_own_barrier() -> None:
+    facts = LOIHI1.facts["time"]
+    barrier = replace(facts["barrier"], value=7000)
+    far = replace(LOIHI1, facts={**LOIHI1.facts, "time": {**facts, "barrier_chips": barrier}})
+    alone, many = (architecture(far, Homes(Mesh(8 * n, 4, 4, n), {}, 1, 64)) for n in (1, 2))
+    assert "time.barrier_chips 7000" in many and "time.barrier_chips" not in alone
+    assert used(far, 2)[-1].value == pytest.approx(7e-6)
+    absent = architecture(LOIHI2, Homes(Mesh(16, 4, 4, 2), {}, 1, 64))
+    assert "ABSENT, 0 stands for unknown: time.barrier_chips" in absent
 
 
 def refused(error: type[NeurodeployError], code: str, graph: object, placement: object, folder: Path) -> str:

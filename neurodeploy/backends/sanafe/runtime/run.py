@@ -29,7 +29,6 @@ SENDS: Mapping[str, Callable[[list[Int64]], Int64]] = {  # what a neuron sends, 
     "sum": lambda ports: ports[0],
     "relu": lambda ports: np.maximum(ports[0], 0),
     "product": lambda ports: ports[0] * ports[1],
-    "max": lambda ports: np.asarray(np.max(ports, axis=0)),
 }
 
 
