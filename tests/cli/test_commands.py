@@ -20,7 +20,8 @@ from neurodeploy.evaluation.operations import CONVENTIONS
 from tests.cli.conftest import CLASSES, SAMPLES, Command, Files
 from tests.traced_graphs import pictures
 
-COMMANDS = ["compile", "run", "evaluate", "compare", "simulate", "export", "inspect", "targets", "lava", "doctor"]
+COMMANDS = ["compile", "run", "evaluate", "compare", "simulate", "export", "inspect", "map", "report"]
+COMMANDS += ["targets", "lava", "doctor"]
 
 
 def test_help_names_every_command(call: Command) -> None:
