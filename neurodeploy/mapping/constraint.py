@@ -21,7 +21,6 @@ from neurodeploy.ir.verify import types
 from neurodeploy.mapping.constraint_widths import EVERY, accumulator, axons_within, cell_rows, sums_of
 from neurodeploy.mapping.structure import AtMost, Structure, same_loops, structure_of
 from neurodeploy.mapping.tile_cut import Measure
-from neurodeploy.mapping.tile_features import payload_bits
 from neurodeploy.mapping.tile_inputs import Input
 from neurodeploy.mapping.tiles import line_of
 from neurodeploy.targets import Target
@@ -37,8 +36,8 @@ class Constraint:
     population, layer: whose, and the layer of the quantized graph it belongs to.  quantity: what limits the rows.
     rows: of the tile; of an accumulator, the axons of a neuron.  bound: of them, active in one step at most.
     limit: rows that may be active, whichever they are.  how: it is met.  parts: tiles that share the fan-in of a box.
-    reads: of the tile's rows, one group after another, for one bit of the payload and one place.  planes: bits of the
-    payloads.  places: neurons that share a column, each read in its turn; a step takes reads * planes * places.
+    reads: of the tile's rows, one group after another, for one plane and one place.  planes: reads that a payload
+    takes, see `planes_of`.  places: neurons that share a column, each read in its turn; a step takes reads * planes * places.
     sums: what a neuron receives, at worst, and `width` what it can take (accumulators alone; where the structure tells,
     sums are what the graph proves of them).  tiles: in the class; of an accumulator, 1.
     port: that an accumulator belongs to, "" of a converter.
@@ -96,8 +95,9 @@ def _converters(tiling: Tiling, cut: Cut, target: Target, facts: Structure) -> I
     general = target.active_rows
     if target.kind != "crossbar" or target.adc_bits is None or general is None or not inputs:
         return
-    limit = max(general, cell_rows(inputs, target))
-    planes = max(_planes(tiling.network.by_name[one.synapses.source].interval) for one in inputs)
+    limit = max(general, min(cell_rows(inputs, target), target.rows_a_read or general))
+    sent = [tiling.network.by_name[one.synapses.source].interval for one in inputs]
+    planes = max(planes_of(one, target.input_bits) for one in sent)
     for one in cut.classes:
         yield _converter(cut, one, (limit, planes), tiling.network.by_name[cut.population], facts, target)
 
@@ -108,7 +108,7 @@ def _converter(
     (limit, planes), rows = limits, one.use.rows
     bound = rows if rows <= limit else most_active(cut, one, facts)
     how: How = "worst case" if rows <= limit else "structure" if bound <= limit else "rows split"
-    if how == "rows split" and not target.adds_partial_sums:
+    if how == "rows split" and not (limit and target.adds_partial_sums):
         need = f"{bound} rows that may be active in one step, of {rows} in a tile"
         mend = "a target with a wider converter or that adds partial sums, or a smaller fan-in"
         return Finding("ND-M210", cut.population, need, f"at most {limit} ({target.title})", mend)
@@ -125,9 +125,10 @@ def measure_of(cut: Cut) -> Measure:
     return cut.measure
 
 
-def _planes(sent: Interval) -> int:
-    """Bits of a payload that are read one after another."""
-    return max(1, payload_bits(sent) - (sent.lo >= 0))
+def planes_of(sent: Interval, input_bits: int) -> int:
+    """Reads that a payload takes, input_bits at a time; the sign of a signed one is a read of its own."""
+    bits = max(sent.hi, -sent.lo - 1, 0).bit_length()
+    return max(1, -(-bits // input_bits) + (sent.lo < 0))
 
 
 def most_active(cut: Cut, one: TileClass, facts: Structure) -> int:

@@ -45,13 +45,13 @@ def cell_rows(inputs: Sequence[Input], target: Target) -> int:
     """Rows of which any may be active in one read, nothing clipped, whatever the image, from the cells' own levels.
 
     Levels as the target holds weights: with an offset of 2^(b-1), or positive and negative parts in columns of their
-    own; a cell without a synapse holds weight 0. Needs the design of an ADC without flipped columns; 0 for others.
+    own; a cell without a synapse holds weight 0; rows are driven with the most that a read can. Needs the design of an ADC without flipped columns; 0 for others.
     Of several inputs each has its worst output.
     """
     bits, cell = target.adc_bits, target.cell_bits
     if bits is None or cell is None or target.flag("adc", "flips_columns"):
         return 0
-    offset, top = target.flag("crossbar", "offset"), (1 << bits) - 1
+    offset, top = target.flag("crossbar", "offset"), min((1 << bits) - 1, EVERY) // target.drive
     width, shifts = array_bits(inputs), shifts_of(inputs)
     tables = _levels(width, cell, offset)
     alone = len(inputs) == 1 and inputs[0].turns and not _grouped(inputs[0])

@@ -18,6 +18,19 @@ _LIMITS = {  # resource -> where it stands; what is not here, and what another k
 }
 
 
+def safe_rows(rows: int, top: int, level: int, drive: int, flips: bool) -> int:
+    """The most rows of an array of which no read can clip, whatever cells and payloads hold: floor(top / (level drive)).
+
+    top: the largest code of the converter.  level: of a cell.  drive: the most that a read puts onto a row.
+    All rows where columns are flipped and cannot clip: none then sums to more than half of rows times level, but the
+    column of ones, which counts the active rows, is never flipped (Shafiee et al. 2016, section IV).
+    0: a single cell may be too much.
+    """
+    if flips and drive * max(rows, level * rows // 2) <= top:
+        return rows
+    return min(rows, top // (level * drive))
+
+
 @dataclass(frozen=True)
 class Fact:
     """One number. value: None where the status is "absent". status: how well it is known, see STATUSES."""
@@ -133,16 +146,29 @@ class Target:
         """Rows that may be active in one read with nothing clipped, whatever the cells hold; None without a crossbar,
         0 where even one row can be clipped.
 
-        Of an ADC of b bits and cells of L levels: floor((2^b - 1) / (L - 1)). Columns held inverted where their cells
-        sum to more than 2^b - 1 are worth one bit more, as long as the whole column then stays within
-        (Shafiee et al. 2016, section IV).
+        `safe_rows`, and no more than one read can switch on.
         """
-        rows, bits, levels = self.limit("rows"), self.adc_bits, self.levels
-        if "adc" not in self.facts or rows is None or bits is None or levels is None:
+        rows, bits, levels, driven = self.limit("rows"), self.adc_bits, self.levels, self.rows_a_read
+        if "adc" not in self.facts or rows is None or driven is None or bits is None or levels is None:
             return rows
-        driven = min(rows, self._whole("adc", "rows_a_read") or rows)
-        flipped = self.flag("adc", "flips_columns") and rows * (levels - 1) < 1 << bits + 1
-        return driven if flipped else min(driven, ((1 << bits) - 1) // (levels - 1))
+        flips = self.flag("adc", "flips_columns")
+        return min(driven, safe_rows(rows, (1 << bits) - 1, levels - 1, self.drive, flips))
+
+    @property
+    def rows_a_read(self) -> int | None:
+        """Rows that one read can switch on: all, where no number of them is known."""
+        rows = self.limit("rows")
+        return None if rows is None else min(rows, self._whole("adc", "rows_a_read") or rows)
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of a payload that one read puts onto a row; one where none are known."""
+        return self._whole("adc", "input_bits") or 1
+
+    @property
+    def drive(self) -> int:
+        """The most that a read puts onto a row, in units of a spike."""
+        return (1 << self.input_bits) - 1
 
     def cells(self, weight_bits: int) -> tuple[int, int] | None:
         """(rows, columns) that a weight of so many bits takes on a crossbar; None where it cannot be held."""

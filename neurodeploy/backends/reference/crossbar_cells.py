@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import Finding, UsageError
 from neurodeploy.numerics import Int64
+from neurodeploy.targets.target import safe_rows
 
 Coding = Literal["offset", "differential"]
 Inputs = Literal["bits", "repeats"]
@@ -88,14 +89,8 @@ class Crossbar:
 
     @property
     def safe_rows(self) -> int:
-        """The most rows of which no read can clip, whatever the weights: floor((2^b - 1) / (levels - 1)).
-
-        All rows where flipped columns cannot clip: none then sums up to more than half of rows (levels - 1). A row that
-        is driven with more than 1 counts as often. 0: a single cell may be too much.
-        """
-        if self.flips and self.drive * max(self.rows, self.level * self.rows // 2) <= self.top:
-            return self.rows
-        return min(self.rows, self.top // (self.level * self.drive))
+        """The most rows of which no read can clip, whatever the weights; see `neurodeploy.targets.target.safe_rows`."""
+        return safe_rows(self.rows, self.top, self.level, self.drive, self.flips)
 
     @property
     def safe(self) -> bool:

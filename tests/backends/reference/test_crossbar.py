@@ -16,14 +16,16 @@ from neurodeploy.backends.reference import run
 from neurodeploy.backends.reference.crossbar import CrossbarResult
 from neurodeploy.backends.reference.crossbar_cells import Crossbar
 from neurodeploy.backends.reference.crossbar_design import designed
-from neurodeploy.backends.reference.crossbar_reads import Layer, planned, product
+from neurodeploy.backends.reference.crossbar_reads import Layer, places, planned, product
 from neurodeploy.errors import UsageError
 from neurodeploy.ir import samples
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.ir.verify import types
+from neurodeploy.mapping.constraint import planes_of
 from neurodeploy.quantize import quantize
 from neurodeploy.targets import load_target
+from tests.mapping.chips import chip
 from tests.traced_graphs import FAMILIES, pictures
 
 SPANS = [(0, 1), (0, 2), (0, 5), (0, 255), (-128, 127), (-1, 0), (-3, 9), (0, 0)]
@@ -242,6 +244,42 @@ def test_safe_rows_are_the_most() -> None:
         crossbar = Crossbar(128, 64, cell_bits, bits, 1)
         safe, level = crossbar.safe_rows, 2**cell_bits - 1
         assert safe == 128 or safe * level <= 2**bits - 1 < (safe + 1) * level
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 12), st.integers(1, 4), st.integers(1, 4), st.booleans(), st.integers(1, 200), st.integers(1, 200)
+)
+def test_map_and_evaluate_have_one_limit(
+    bits: int, cell_bits: int, input_bits: int, flips: bool, rows: int, driven: int
+) -> None:
+    """With all rows of one column at their worst, flipped where that is worth it, and the column of ones beside it."""
+    columns = tuple(-(-n // cell_bits) for n in range(1, 9))
+    asked = {"adc__bits": bits, "adc__input_bits": input_bits, "adc__flips_columns": flips, "crossbar__rows": rows}
+    asked |= {"crossbar__cell_bits": cell_bits, "crossbar__weight_columns": columns}
+    target = chip("crossbar-128-adc5", adc__rows_a_read=min(rows, driven), **asked)
+    limit, level, drive, top = target.active_rows, (1 << cell_bits) - 1, (1 << input_bits) - 1, (1 << bits) - 1
+    if not limit:
+        with pytest.raises(UsageError, match="ND-B063"):
+            designed(target)
+        return
+    assert designed(target).active_rows == limit
+    held = level * rows // 2 if flips else level * limit
+    assert drive * max(limit, min(level * limit, held)) <= top
+
+
+def test_wide_inputs_and_the_column_of_ones_bound_the_rows() -> None:
+    assert chip("crossbar-128-adc5", adc__input_bits=2).active_rows == 3
+    columns = tuple(range(1, 17))
+    ones = {"crossbar__cell_bits": 1, "crossbar__weight_columns": columns, "adc__bits": 7}
+    assert chip("crossbar-isaac", **ones).active_rows == 127
+
+
+@given(st.integers(-300, 300), st.integers(0, 300), st.integers(1, 8))
+def test_map_and_evaluate_take_the_same_reads(low: int, more: int, input_bits: int) -> None:
+    span = Interval(low, low + more)
+    crossbar = Crossbar(8, 64, 1, 8, 1, input_bits=input_bits)
+    assert planes_of(span, input_bits) == max(1, len(places(span, crossbar)))
 
 
 def test_what_a_step_takes() -> None:
