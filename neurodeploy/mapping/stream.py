@@ -14,7 +14,7 @@ time steps before its layer's depth says: its phase.
 Exact: each memory neuron counts one key and one value a time step, and a hold computes stock LIF's integers once a
 period.
 
-Price, per block of C channels, d of them a head (`price`): in place of 2 N C d product neurons C d memory neurons and
+Price, per block of C channels, d of them a head: in place of 2 N C d product neurons C d memory neurons and
 4 C of buses; in place of 6 N C d synapses 4 (N C + C d). A sample takes N T time steps in place of T, so throughput is
 1/N; the pipeline is deeper by about N a block; the residual waits N steps, in one relay of N C neurons for each 63. In
 the time steps between, neurons are updated and none spikes: spikes are about those of the other orders, updates N times
@@ -70,31 +70,6 @@ class Plan:
     def operands(self, graph: Graph, outer: str) -> tuple[str, str, str]:
         """Queries [*B, N, d], keys [*B, d, N], values [*B, N, m] of an outer product."""
         return _operands(graph, outer, self.chains[outer])
-
-
-@dataclass(frozen=True)
-class Price:
-    """What one attention block of a streamed network has beside its LIFs; steps is the factor on time steps."""
-
-    neurons: int
-    synapses: int
-    steps: int
-    depth: int
-
-
-def price(tokens: int, channels: int, width: int) -> Price:
-    """The price of one streamed block: `width` channels a head; without relays.
-
-    neurons: memories C d, buses 4 C.  synapses: buses in N C each (the fourth C d), memories in 3 C d, LIFs in N C.
-    depth: time steps from the LIFs of q, k, v to the one after the attention: bus, N, memory, sum, LIF.
-    """
-    pairs = channels * width
-    return Price(pairs + 4 * channels, 4 * (tokens * channels + pairs), tokens, tokens + 4)
-
-
-def relays(tokens: int, delay_max: int = 62) -> int:
-    """Copies of a value of N tokens that put its tokens one after another: one, and one for each full wait."""
-    return 1 + (tokens - 1) // (delay_max + 1)
 
 
 def require_custom(neurons: NeuronChoice, residual: Residual) -> None:

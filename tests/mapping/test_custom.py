@@ -14,7 +14,6 @@ from neurodeploy.ir.mapped import EVERY, SparseWeights
 from neurodeploy.ir.passes import remove_dead
 from neurodeploy.ir.samples import random_graph, random_images
 from neurodeploy.mapping import lower, symbolic
-from neurodeploy.mapping.stream import price
 from neurodeploy.quantize import quantize
 from tests.mapping.test_lower import assert_equal_runs, lif, pooled
 from tests.traced_graphs import FAMILIES, pictures
@@ -115,10 +114,11 @@ def test_the_price_is_that_of_what_is_made() -> None:
     parts = [p for p in mapped.populations if p.name.startswith("qkv0/")]
     names = {p.name for p in parts}
     synapses = sum(c.weights.weights.size for c in mapped.crossbars if names & {c.source, c.target})
-    expected = price(tokens, heads * width, width)
-    assert (sum(p.size for p in parts), synapses) == (expected.neurons, expected.synapses)
+    channels, pairs = heads * width, heads * width * width
+    assert sum(p.size for p in parts) == pairs + 4 * channels
+    assert synapses == 4 * (tokens * channels + pairs)
     depth = mapped.by_name["a0"].depth - mapped.by_name["q0"].depth
-    assert (mapped.period, depth) == (expected.steps, expected.depth)
+    assert (mapped.period, depth) == (tokens, tokens + 4)
 
 
 def test_streams_are_custom() -> None:
