@@ -257,7 +257,7 @@ class _Counted:
         self.recounts = Recounts(placement, target)
 
     def findings(self) -> Iterator[Finding]:
-        """Every broken rule; of equal tiles, one is recounted."""
+        """Every broken rule; of equal tiles, the box of one is recounted."""
         for neurons in self.network.neurons:
             yield from self._population(neurons)
         for use, _ in self.placement.classes:
@@ -276,16 +276,31 @@ class _Counted:
         boxes = prod(-(-n // s) for n, s in zip(neurons.shape, cut.step, strict=True)) * cut.parts
         if sum(c.count for c in cut.classes) != boxes:
             yield _finding(COVER, neurons.name, f"{boxes} tiles", sum(c.count for c in cut.classes))
-        if cut.parts == 1:
-            inputs = self.recounts.inputs(neurons.name, tuple(c.example.index for c in cut.classes))
-            for one in cut.classes:
-                yield from self._example(cut, one.example, one.use, inputs)
+        yield from self._whole(cut)
+        inputs = self.recounts.inputs(neurons.name, tuple(c.example.index for c in cut.classes))
+        for index in dict.fromkeys(c.example.index for c in cut.classes):
+            yield from self._box(cut, index, inputs)
 
-    def _example(self, cut: Cut, tile: Tile, use: Use, inputs: list[tuple[Synapses, Counted]]) -> Iterator[Finding]:
-        said = dict(use.items())
-        for resource, need in self.recounts.needs(cut, tile.index, inputs).items():
+    def _whole(self, cut: Cut) -> Iterator[Finding]:
+        """What the classes say, each as often as it is counted, against all that the population has."""
+        said = Counter[str]()
+        for one in cut.classes:
+            said.update({name: n * one.count for name, n in one.use.items()})
+        for resource, need in self.recounts.whole(cut).items():
+            exact = resource in ("neurons", "synapses")
+            if said[resource] != need if exact else said[resource] < need:
+                what = f"{'' if exact else 'at least '}{need} {resource} in all tiles"
+                yield _finding(HELD, cut.population, what, said[resource])
+
+    def _box(self, cut: Cut, index: Shape, inputs: list[tuple[Synapses, Counted]]) -> Iterator[Finding]:
+        """The parts of a box together against the recount, and each among the classes."""
+        uses = [cut.use(cut.tile(index, part)) for part in range(cut.parts)]
+        if not {c.use for c in cut.classes}.issuperset(uses):
+            yield _finding(HELD, cut.population, f"the uses of box {index} among the classes", "another use")
+        said = dict(zip(CORE, _joined(uses), strict=True))
+        for resource, need in self.recounts.needs(cut, index, inputs).items():
             if said[resource] != need if resource == "synapses" else said[resource] < need:
-                yield _finding(HELD, cut.population, f"{need} {resource} in box {tile.index}", said[resource])
+                yield _finding(HELD, cut.population, f"{need} {resource} in box {index}", said[resource])
 
     def _sums(self) -> Iterator[Finding]:
         """What the tiles use is what the cores use, resource by resource."""

@@ -47,6 +47,20 @@ class Recounts:
         found["axons_in"] = sum(int(c.axons[at]) for _, c in inputs)
         return found | {"synapse_memory": sum(self._bytes(s, c, at) for s, c in inputs)}
 
+    def whole(self, cut: Cut) -> dict[str, int]:
+        """What all tiles of a population have together: neurons and synapses; and what they need at least, since no
+        neuron has two synapses in one row, or from one axon.
+
+        Cores repeat the neurons in each part of the fan-in; of arrays, those of the first part alone have them.
+        """
+        inputs, size, array = self.network.inputs(cut.population), prod(cut.shape), self.target.kind == "crossbar"
+        most = prod(min(s, n) for s, n in zip(cut.step, cut.shape, strict=True))
+        found = {"neurons": size * (1 if array else cut.parts), "synapses": sum(s.count for s in inputs)}
+        if not array:
+            return found | {"axons_in": -(-found["synapses"] // most)}
+        held = [(s.count, self.target.cells(_bits(s)) or (1, 1)) for s in inputs if not self._digital(s)]
+        return found | {"rows": -(-sum(count * tall for count, (tall, _) in held) // most)}
+
     def _bytes(self, synapses: Synapses, counted: Counted, at: int) -> int:
         """Weights once where the chip shares those of a layer, else one a synapse beside what a list of them takes."""
         bits, listed, shares = self._synapse

@@ -21,7 +21,7 @@ from neurodeploy.mapping.bill_costs import Case, energy, pipeline
 from neurodeploy.mapping.bill_figures import Figure, computed, counted, worst
 from neurodeploy.mapping.bill_loads import Loads, loads
 from neurodeploy.mapping.bill_neurons import narrow_membranes
-from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, resources_of
+from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, lower_bound, resources_of
 from neurodeploy.mapping.constraint import Constraint
 from neurodeploy.mapping.observed import Observed
 from neurodeploy.mapping.place_room import room_of
@@ -29,6 +29,7 @@ from neurodeploy.mapping.place_traffic import Traffic
 from neurodeploy.targets.target import Target
 
 SCHEMA = "neurodeploy.map"
+ONE_OF_EQUALS = "neurons and synapses of every population, limits, and of equal tiles the box of one"
 VERSION = 1
 
 
@@ -229,8 +230,10 @@ def _chips(placement: Placement, target: Target) -> tuple[Figure, ...]:
     keeps = ", ".join(f"{name} ({fact.status})" for name, fact in held.items())
     unknown = [name for name in limits if name not in held]
     keeps += f"; no limit known of {', '.join(unknown)}" if unknown else ""
-    packed = f"tiles packed into cores within the limits of {keeps}"
-    packed_in = f"{placement.used_cores:,} cores, so many a chip"
+    least = lower_bound(placement.tiling.network, target) if "synapse_memory" in held else ""
+    status = worst((status, "assumed")) if least else status
+    packed = f"tiles packed into cores within the limits of {keeps}{least}"
+    packed_in = f"{placement.used_cores:,} cores, so many a chip{least}"
     each = computed("chips", "chips", target, ("chip.cores",), packed_in, lambda cores: cores)
     chips = each if each.value is None else replace(each, value=placement.chips, status=worst((status, each.status)))
     return (
@@ -282,7 +285,8 @@ def _said(active: Activity) -> str:
 
 
 def _notes(placement: Placement, active: Activity) -> Iterator[str]:
-    yield "checked: neurons, synapses, limits and places recounted from the patterns by code of its own"
+    what = "neurons, synapses, limits and places" if placement.cores else ONE_OF_EQUALS
+    yield f"checked: {what} recounted from the patterns by code of its own"
     if placement.note:
         yield placement.note
     if not active.samples:

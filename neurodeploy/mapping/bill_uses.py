@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from neurodeploy.ir.chip import ChipNetwork, Cut, Placement, Tiling, Use
+from neurodeploy.mapping.bill_figures import worst
+from neurodeploy.mapping.tile_inputs import overhead_unknown
 from neurodeploy.targets.target import Fact, Target
 
 NAMES = tuple(f.name for f in fields(Use))
@@ -21,7 +23,8 @@ class Resource:
 
     used, limit: all used cores together, and one core; limit None: none is known, or there is none.  share: used of
     the limit of all used cores.  fullest: of the core that has most; None where no core is counted.  layer: that takes
-    most of it, and its part.  status, source: of the limit.
+    most of it, and its part.  status, source: of the limit; `assumed` where the use itself rests on an
+    absent constant, which the source then names.
     """
 
     name: str
@@ -87,6 +90,8 @@ def _resource(name: str, tiling: Tiling, placement: Placement | None, target: Ta
     used = sum(by_layer.values()) if shared else max(by_layer.values(), default=0)
     layer = max(by_layer, key=lambda key: by_layer[key], default="")
     fact = limit_fact(target, name)
+    status = "absent" if fact is None or fact.value is None else fact.status
+    least = lower_bound(tiling.network, target) if name == "synapse_memory" else ""
     room = None if limit is None or placement is None else _room(name, limit, placement, target)
     return Resource(
         name=name,
@@ -97,9 +102,15 @@ def _resource(name: str, tiling: Tiling, placement: Placement | None, target: Ta
         fullest=None if placement is None else max((getattr(use, name) for use, _ in placement.classes), default=0),
         layer=layer if used else "",
         part=by_layer[layer] / used if used else 0.0,
-        status="absent" if fact is None or fact.value is None else fact.status,
-        source="no limit in the target file" if fact is None else fact.source,
+        status=worst((status, "assumed")) if least else status,
+        source=("no limit in the target file" if fact is None else fact.source) + least,
     )
+
+
+def lower_bound(network: ChipNetwork, target: Target) -> str:
+    """Words for a count that rests on an absent constant; "" where none does."""
+    unknown = overhead_unknown(network, target)
+    return "; at least: synapse.overhead_bits is absent, taken as 0" if unknown else ""
 
 
 def limit_fact(target: Target, name: str) -> Fact | None:

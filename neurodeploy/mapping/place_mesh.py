@@ -121,7 +121,7 @@ class Mesh:
         regions = list(self._regions(0, 0))
         if len(regions) == 1:
             self._restarts(regions[0], np.random.default_rng(0))
-            return self.slot
+            return np.asarray(self.slot)
         cost = self.cost()
         while self.work > 0 and cost > 0:
             for shift in ((0, 0), (1, 1), (1, 0), (0, 1)):
@@ -131,7 +131,7 @@ class Mesh:
             before, cost = cost, self.cost()
             if cost > WORTH * before:
                 break
-        return self.slot
+        return np.asarray(self.slot)
 
     def cost(self) -> float:
         """Spikes times hops."""

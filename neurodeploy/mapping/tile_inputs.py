@@ -142,6 +142,13 @@ def _input(synapses: Synapses, known: Factors, target: Target) -> Input:
     return Input(synapses, known, shared and _takes_turns(synapses, known), rows, 0)
 
 
+def overhead_unknown(network: ChipNetwork, target: Target) -> bool:
+    """Whether a list of synapses takes memory beside its weights, and nobody published how much: none is counted."""
+    if target.kind == "crossbar" or target.number("synapse", "overhead_bits") is not None:
+        return False
+    return not all(target.shares_weights and _layer(synapses) for synapses in network.synapses)
+
+
 def _layer(synapses: Synapses) -> bool:
     """Whether the weights are those of a layer, a convolution or a linear one, and no routing of weight one."""
     return isinstance(synapses.pattern, Filters) or synapses.pattern.weight.size > 1

@@ -263,6 +263,33 @@ def _classes(case: Case, change: Callable[[TileClass], TileClass]) -> Case:
     return Case(replace(case.placement, tiling=tiling), case.target)
 
 
+def _swapped(case: Case) -> Case:
+    """The counts of two classes of a population exchanged, where they have different numbers of neurons."""
+    tiling = case.placement.tiling
+    for name, cut in tiling.cuts.items():
+        one = cut.classes[0]
+        for at, two in enumerate(cut.classes):
+            if one.count != two.count and one.use.neurons != two.use.neurons:
+                classes = list(cut.classes)
+                classes[0], classes[at] = replace(one, count=two.count), replace(two, count=one.count)
+                return _recounted(case, name, tuple(classes))
+    raise LookupError("no such classes")
+
+
+def _nothing_in_parts(case: Case) -> Case:
+    """A population whose fan-in is in parts, all of which say that they hold nothing."""
+    name, cut = next((name, cut) for name, cut in case.placement.tiling.cuts.items() if cut.parts > 1)
+    empty = {"synapses": 0, "rows": 0, "columns": 0}
+    return _recounted(case, name, tuple(replace(c, use=replace(c.use, **empty)) for c in cut.classes))
+
+
+def _recounted(case: Case, name: str, classes: tuple[TileClass, ...]) -> Case:
+    """A placement without coordinates, made from these classes of a population."""
+    tiling = case.placement.tiling
+    tiling = replace(tiling, cuts={**tiling.cuts, name: replace(tiling.cuts[name], classes=classes)})
+    return Case(place(tiling, case.target), case.target)
+
+
 COUNTED_FAULTS: dict[str, tuple[str, Callable[[Case], Case]]] = {
     "a tile too few": ("ND-M401", lambda c: _classes(c, lambda one: replace(one, count=one.count - 1))),
     "a synapse too few": ("ND-M403", lambda c: _classes(c, lambda one: replace(one, use=one.use + Use(synapses=-1)))),
@@ -287,3 +314,16 @@ def test_faults_planted_in_counts_are_refused(case: Case, name: str, monkeypatch
     with pytest.raises(VerifyError) as error:
         check_placement(broken.placement, broken.target)
     assert code in {finding.code for finding in error.value.findings}
+
+
+@pytest.mark.parametrize("plant", [_swapped, _nothing_in_parts])
+def test_false_classes_of_arrays_in_parts_are_refused(
+    arrays: Case, plant: Callable[[Case], Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "MOST_TILES", 0)
+    counted = Case(place(arrays.placement.tiling, arrays.target), arrays.target)
+    check_placement(counted.placement, counted.target)
+    broken = plant(counted)
+    with pytest.raises(VerifyError) as error:
+        check_placement(broken.placement, broken.target)
+    assert {finding.code for finding in error.value.findings} == {"ND-M403"}
