@@ -1,27 +1,30 @@
 """What analog arrays do in a step: reads one after another, conversions, driven rows and cells.
 
-A tile that holds a convolution's weights once is read for each of its places; a payload of b bits takes a read a bit,
-and rows beyond what a read may drive take turns (`constraint.Constraint`). Each read converts every column of the tile,
-the bit-serial scheme of Shafiee et al., ISAAC, ISCA 2016, sections III and IV.
+A tile that holds a convolution's weights once is read for each of its places; a payload takes a read for each of its
+planes, and rows beyond what a read may drive take turns (`constraint.Constraint`). Each read converts every column of
+the tile, the bit-serial scheme of Shafiee et al., ISAAC, ISCA 2016, sections III and IV. A driven row drives every cell
+of its tile, those of weight zero and of the unit column too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from neurodeploy.ir.chip import Cut, TileClass, Tiling
+import numpy as np
+
+from neurodeploy.ir.chip import Cut, Synapses, TileClass, Tiling
 from neurodeploy.mapping.bill_activity import Activity, events
 from neurodeploy.mapping.constraint import Constraint, measure_of
-from neurodeploy.mapping.tile_cut import Plan
-from neurodeploy.mapping.tile_inputs import unit_columns
+from neurodeploy.mapping.tile_inputs import Input
 
 
 @dataclass(frozen=True)
 class Reads:
     """Of a step. serial: reads of the array that is read most.  layer: whose it is.  conversions: of columns.
 
-    rows, cells: driven by messages, at these rates; the tiles of a population are taken to share its events evenly.
+    rows, cells: driven, at these rates: each axon's row once for each place and plane. Rows of a tile are taken to be
+    driven as often as all rows of the population are on average; at the bound, where every axon sends, that is all.
     """
 
     serial: int
@@ -49,22 +52,26 @@ def _read(cuts: Mapping[str, Cut], met: Sequence[Constraint]) -> list[tuple[Cut,
 
 
 def _layer(cut: Cut, active: Activity, classes: Sequence[tuple[TileClass, Constraint]]) -> Reads:
-    network, plan = active.network, measure_of(cut).plan
-    came = sum(events(s, active.rates[s.source]) for s in network.inputs(cut.population))
-    serial, conversions = 0, 0.0
+    measure = measure_of(cut)
+    shares = [_share(one, active, measure.plan.view.neurons.size) for one in measure.plan.view.inputs]
+    serial, conversions, driven, cells = 0, 0.0, 0.0, 0.0
     for kind, one in classes:
-        reads = _places(kind, plan) * one.reads * one.planes
+        reads = one.places * one.reads * one.planes
+        held = zip(measure.rows(kind.example), shares, strict=True)
+        rows = kind.count * one.places * one.planes * sum(n * share for n, share in held)
         serial, conversions = max(serial, reads), conversions + float(kind.count * reads * kind.use.columns)
-    planes = max(one.planes for _, one in classes)
-    outputs = max(_outputs(kind, plan) for kind, _ in classes)
-    return Reads(serial, cut.population, conversions, came * planes / outputs, came * planes * plan.columns)
+        driven, cells = driven + rows, cells + rows * kind.use.columns
+    return Reads(serial, cut.population, conversions, driven, cells)
 
 
-def _outputs(kind: TileClass, plan: Plan) -> int:
-    """Neurons whose columns a tile holds."""
-    return max(1, (kind.use.columns - unit_columns(plan.target)) // max(1, plan.columns))
+def _share(one: Input, active: Activity, neurons: int) -> float:
+    """How often a row of an input is driven, on average; where places take turns, taps in the padding never are."""
+    every = _all_ones(one.synapses)
+    pairs = neurons * one.factors.fan_in if one.turns else every.count
+    return events(every, active.rates[every.source]) / max(1, pairs)
 
 
-def _places(kind: TileClass, plan: Plan) -> int:
-    """Places that a tile is read for: its neurons by those whose columns it holds."""
-    return -(-kind.example.box.size // _outputs(kind, plan))
+def _all_ones(synapses: Synapses) -> Synapses:
+    """The same synapses, none of them of weight zero."""
+    pattern = synapses.pattern
+    return replace(synapses, pattern=replace(pattern, weight=np.ones_like(pattern.weight)))

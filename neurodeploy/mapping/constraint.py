@@ -37,7 +37,8 @@ class Constraint:
     rows: of the tile; of an accumulator, the axons of a neuron.  bound: of them, active in one step at most.
     limit: rows that may be active, whichever they are.  how: it is met.  parts: tiles that share the fan-in of a box.
     reads: of the tile's rows, one group after another, for one plane and one place.  planes: reads that a payload
-    takes, see `planes_of`.  places: neurons that share a column, each read in its turn; a step takes reads * planes * places.
+    takes, see `planes_of`.  places: neurons that share a column, each read in its turn; a step takes
+    reads * planes * places.
     sums: what a neuron receives, at worst, and `width` what it can take (accumulators alone; where the structure tells,
     sums are what the graph proves of them).  tiles: in the class; of an accumulator, 1.
     port: that an accumulator belongs to, "" of a converter.

@@ -45,7 +45,8 @@ def cell_rows(inputs: Sequence[Input], target: Target) -> int:
     """Rows of which any may be active in one read, nothing clipped, whatever the image, from the cells' own levels.
 
     Levels as the target holds weights: with an offset of 2^(b-1), or positive and negative parts in columns of their
-    own; a cell without a synapse holds weight 0; rows are driven with the most that a read can. Needs the design of an ADC without flipped columns; 0 for others.
+    own; a cell without a synapse holds weight 0; rows are driven with
+    the most that a read can. Needs the design of an ADC without flipped columns; 0 for others.
     Of several inputs each has its worst output.
     """
     bits, cell = target.adc_bits, target.cell_bits

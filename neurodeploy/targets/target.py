@@ -19,7 +19,7 @@ _LIMITS = {  # resource -> where it stands; what is not here, and what another k
 
 
 def safe_rows(rows: int, top: int, level: int, drive: int, flips: bool) -> int:
-    """The most rows of an array of which no read can clip, whatever cells and payloads hold: floor(top / (level drive)).
+    """The most rows of which no read of an array clips, whatever cells and payloads hold: floor(top / (level drive)).
 
     top: the largest code of the converter.  level: of a cell.  drive: the most that a read puts onto a row.
     All rows where columns are flipped and cannot clip: none then sums to more than half of rows times level, but the
