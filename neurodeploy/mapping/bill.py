@@ -18,8 +18,8 @@ from neurodeploy.mapping.bill_activity import Activity, Rates, activity
 from neurodeploy.mapping.bill_arrays import reads_of
 from neurodeploy.mapping.bill_constraints import constraint_rows
 from neurodeploy.mapping.bill_costs import Case, energy, pipeline
-from neurodeploy.mapping.bill_figures import Figure, computed, counted, worst
-from neurodeploy.mapping.bill_loads import Loads, loads
+from neurodeploy.mapping.bill_figures import Figure, computed, counted, weaker, worst
+from neurodeploy.mapping.bill_loads import ONCE, Loads, loads
 from neurodeploy.mapping.bill_neurons import narrow_membranes
 from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, lower_bound, resources_of
 from neurodeploy.mapping.constraint import Constraint
@@ -247,7 +247,7 @@ def _traffic(found: Loads, placement: Placement, active: Activity) -> tuple[Figu
     """Messages and events a step; of the busiest core and link where there are coordinates."""
     basis, rates = active.worst, _said(active)
     figures = [
-        counted("neurons that send a step", found.fired, "neurons/step", rates, basis),
+        counted("neurons that send a step", found.fired, "neurons/step", rates, weaker(basis, found.least)),
         counted("synaptic events a step", found.events, "events/step", f"{rates}; weights of zero left out", basis),
     ]
     if found.cores is not None:
@@ -255,13 +255,16 @@ def _traffic(found: Loads, placement: Placement, active: Activity) -> tuple[Figu
         figures.append(_busiest("synaptic events of", held, "events/step", placement, rates, basis))
     if found.links is None:
         return tuple(figures)
-    links = found.links
+    links, basis = found.links, weaker(basis, found.links.least)
     figures += [
         _busiest("messages into", links.received, "messages/step", placement, rates, basis),
         _busiest("messages out of", links.sent, "messages/step", placement, rates, basis),
-        counted("messages", links.messages, "messages/step", f"{rates}; once a core that listens", basis),
+        counted("messages", links.messages, "messages/step", f"{rates}; {links.how}", basis),
         counted("busiest link of a chip", links.busiest, "messages/step", f"{links.place}; {rates}", basis),
     ]
+    if links.host is not None:
+        source = f"{rates}; of the source, {ONCE}; not in the others"
+        figures.append(counted("messages from the host", links.host, "messages/step", source, active.worst))
     if placement.chips > 1:
         place = f"{links.crossing_place}; {rates}"
         figures.append(counted("busiest link between chips", links.busiest_crossing, "messages/step", place, basis))

@@ -1,7 +1,8 @@
 """Latency and energy of a sample, from the chip's constants; a constant that is absent switches its figure off.
 
-With T time steps a sample, samples that stream back to back, and D steps from the source to the output, the first
-result is complete after D + T steps, and one more follows every T steps (`neurodeploy.ir.mapped`).
+With N time steps a sample (T of the network; T x P where attention is streamed with a period P), samples that stream
+back to back, and D steps from the source to the output, the first result is complete after D + N steps, and one more
+follows every N steps (`neurodeploy.ir.mapped`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from neurodeploy.ir.chip import Placement
 from neurodeploy.mapping.bill_arrays import Reads
-from neurodeploy.mapping.bill_figures import Chip, Figure, absent, computed, counted, missing, total, worst
+from neurodeploy.mapping.bill_figures import Chip, Figure, absent, computed, counted, missing, total, weaker, worst
 from neurodeploy.mapping.bill_loads import Loads
 
 MICRO = 1e-6  # uJ a pJ
@@ -20,7 +21,10 @@ PLACES = "coordinates of the cores"  # what is absent where tiles, or pairs of t
 
 @dataclass(frozen=True)
 class Case:
-    """What costs are computed from. basis: of the firing rates, "measured" or "bound".  reads: of analog arrays."""
+    """What costs are computed from.
+
+    basis: of the firing rates, "measured" or "bound".  steps: of a sample, T x period.  reads: of analog arrays.
+    """
 
     chip: Chip
     placement: Placement
@@ -30,6 +34,16 @@ class Case:
     depth: int
     reads: Reads | None = None
 
+    @property
+    def fires(self) -> str:
+        """The basis of what the neurons do that fire."""
+        return weaker(self.basis, self.loads.least)
+
+    @property
+    def sends(self) -> str:
+        """The basis of the messages."""
+        return weaker(self.basis, self.loads.links.least if self.loads.links else self.basis)
+
 
 def pipeline(case: Case) -> tuple[Figure, ...]:
     """Depth, steps a sample, latency and throughput in steps; in time where the chip's times are known."""
@@ -37,13 +51,13 @@ def pipeline(case: Case) -> tuple[Figure, ...]:
     first = "latency of the first sample"
     return (
         counted("depth", depth, "steps", "steps from the source to the output, 1 + delay a crossbar"),
-        counted("steps a sample", steps, "steps", "T of the network; samples stream back to back"),
-        counted(first, depth + steps, "steps", "depth + T"),
-        counted("throughput", 1 / steps, "samples/step", "1 / T"),
+        counted("steps a sample", steps, "steps", "N, T x period; samples stream back to back"),
+        counted(first, depth + steps, "steps", "depth + N"),
+        counted("throughput", 1 / steps, "samples/step", "1 / N"),
         step,
-        _of_step(step, f"{first} in time", "ms", lambda ns: ns * (depth + steps) * 1e-6, "(depth + T) steps"),
+        _of_step(step, f"{first} in time", "ms", lambda ns: ns * (depth + steps) * 1e-6, "(depth + N) steps"),
         _of_step(
-            step, "throughput in time", "samples/s", lambda ns: 1e9 / (ns * steps) if ns else 0.0, "1 / (T steps)"
+            step, "throughput in time", "samples/s", lambda ns: 1e9 / (ns * steps) if ns else 0.0, "1 / (N steps)"
         ),
     )
 
@@ -64,18 +78,23 @@ def step_time(case: Case) -> Figure:
     barrier = "time.barrier" if case.placement.chips <= 1 else "time.barrier_chips"
     if case.reads is not None:
         reads = case.reads.serial
-        formula = f"{reads} reads, one after another, of the array that is read most ({case.reads.layer}); barrier"
-        return computed(name, "ns", chip, ("time.read", barrier), formula, lambda read, end: reads * read + end)
+        formula = f"{reads} reads, one after another, of the array that is read most ({case.reads.layer}), each as long as its read or the conversions of the columns that share a converter; barrier"
+        read_keys = ("time.read", "adc.columns_a_converter", "time.conversion", barrier)
+
+        def read_all(read: float, columns: int, conversion: float, end: float) -> float:
+            return reads * max(read, columns * conversion) + end
+
+        return computed(name, "ns", chip, read_keys, formula, read_all)
     keys = ("time.synapse", "time.neuron_active", "time.neuron_inactive", barrier)
     formula = "busiest core: events x synapse + fired x active + others x inactive; barrier; ways of spikes not counted"
     if held is None:
-        return missing(name, "ns", formula, (PLACES, *absent(chip, keys)), case.basis)
+        return missing(name, "ns", formula, (PLACES, *absent(chip, keys)), case.fires)
 
     def longest(synapse: float, active: float, inactive: float, end: float) -> float:
         idle = held.neurons - held.fired
         return float((held.events * synapse + held.fired * active + idle * inactive).max(initial=0)) + end
 
-    return computed(name, "ns", chip, keys, formula, longest, case.basis)
+    return computed(name, "ns", chip, keys, formula, longest, case.fires)
 
 
 def energy(case: Case) -> tuple[Figure, ...]:
@@ -87,9 +106,9 @@ def energy(case: Case) -> tuple[Figure, ...]:
         "uJ",
         chip,
         ("energy.neuron_active", "energy.neuron_inactive"),
-        f"T x ({found.fired:,.0f} that fire x active + {silent:,.0f} others x inactive)",
+        f"N x ({found.fired:,.0f} that fire x active + {silent:,.0f} others x inactive)",
         lambda active, inactive: steps * (found.fired * active + silent * inactive) * MICRO,
-        case.basis,
+        case.fires,
     )
     parts = (_synapses(case), neurons, _messages(case), _static(case))
     known = [part for part in parts if part.value is not None]
@@ -102,13 +121,13 @@ def _synapses(case: Case) -> Figure:
     """Synaptic events, or what the reads of analog arrays take."""
     steps, found = case.steps, case.loads.events
     if case.reads is None:
-        formula = f"T x {found:,.0f} synaptic events x synapse"
+        formula = f"N x {found:,.0f} synaptic events x synapse"
         return computed(
             "synapses", "uJ", case.chip, ("energy.synapse",), formula, lambda pj: steps * found * pj * MICRO, case.basis
         )
     reads = case.reads
     formula = (
-        f"T x ({reads.conversions:,.0f} conversions + {reads.cells:,.0f} driven cells + {reads.rows:,.0f} driven rows)"
+        f"N x ({reads.conversions:,.0f} conversions + {reads.cells:,.0f} driven cells + {reads.rows:,.0f} driven rows)"
     )
 
     def spent(conversion: float, cell: float, row: float) -> float:
@@ -124,10 +143,10 @@ def _messages(case: Case) -> Figure:
     keys = ("energy.spike_tile", "energy.hop_x", "energy.hop_y", *several)
     links, steps = case.loads.links, case.steps
     if links is None:
-        formula = "T x (messages x spike_tile + hops)"
-        return missing("messages", "uJ", formula, (PLACES, *absent(case.chip, keys)), case.basis)
+        formula = "N x (messages x spike_tile + hops)"
+        return missing("messages", "uJ", formula, (PLACES, *absent(case.chip, keys)), case.sends)
     formula = (
-        f"T x ({links.messages:,.0f} messages x spike_tile + {links.hops_x:,.0f} x hop_x + {links.hops_y:,.0f} x hop_y"
+        f"N x ({links.messages:,.0f} messages x spike_tile + {links.hops_x:,.0f} x hop_x + {links.hops_y:,.0f} x hop_y"
         f" + {links.crossings:,.0f} x hop_chip)"
     )
 
@@ -135,7 +154,7 @@ def _messages(case: Case) -> Figure:
         hops = links.hops_x * x + links.hops_y * y + links.crossings * chip
         return steps * (links.messages * tile + hops) * MICRO
 
-    return computed("messages", "uJ", case.chip, keys, formula, spent, case.basis)
+    return computed("messages", "uJ", case.chip, keys, formula, spent, case.sends)
 
 
 def _static(case: Case) -> Figure:
@@ -145,7 +164,7 @@ def _static(case: Case) -> Figure:
     key, count = (
         ("power.static_chip", case.placement.chips) if by_chip else ("power.static_core", case.placement.used_cores)
     )
-    formula = f"{count:,} {'chips' if by_chip else 'used cores'} x static power x T steps"
+    formula = f"{count:,} {'chips' if by_chip else 'used cores'} x static power x N steps"
     if step.value is None:
         return missing(
             "static", "uJ", formula, tuple(dict.fromkeys((*absent(case.chip, (key,)), *step.absent))), case.basis

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 # Best known first. "counted": exact, from the network and its mapping alone, no constant of the chip in it.
 STATUSES = ("counted", "datasheet", "measured", "paper", "assumed", "absent")
-# What the network's part rests on: its structure, firing rates of given images, or every neuron in every step.
-BASES = ("structure", "measured", "bound")
+# What the network's part rests on: its structure, firing rates of given images, every neuron in every step, or boxes
+# around the neurons that are listened to, in place of each of them.
+ESTIMATED = "estimated"
+BASES = ("structure", "measured", "bound", ESTIMATED)
 
 
 class Constant(Protocol):
@@ -103,11 +105,16 @@ def _fact(chip: Chip, key: str) -> Constant | None:
 def total(name: str, parts: Sequence[Figure], source: str) -> Figure:
     """The sum of figures of one unit; switched off where one of them is."""
     unit, gone = parts[0].unit, tuple(dict.fromkeys(key for part in parts for key in part.absent))
-    basis = max((part.basis for part in parts), key=BASES.index)
+    basis = weaker(*(part.basis for part in parts))
     values = [part.value for part in parts if part.value is not None]
     if gone or len(values) < len(parts):
         return missing(name, unit, source, gone, basis)
     return Figure(name, sum(values), unit, worst([part.status for part in parts]), source, basis)
+
+
+def weaker(*bases: str) -> str:
+    """The weakest of some bases."""
+    return max(bases, key=BASES.index)
 
 
 def worst(statuses: Sequence[str]) -> str:

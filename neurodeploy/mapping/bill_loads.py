@@ -7,27 +7,34 @@ A message is a spike or payload on its way to one core. It goes along its row of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import Cut, Placement
-from neurodeploy.mapping.bill_activity import Activity, Rates, arriving, events
+from neurodeploy.mapping.bill_activity import BOUND, MEASURED, Activity, Rates, arriving, events
+from neurodeploy.mapping.bill_figures import ESTIMATED
+from neurodeploy.mapping.messages import box_sizes, first_tiles, messages_of
 from neurodeploy.mapping.place_room import Room
-from neurodeploy.mapping.place_traffic import UNIT, Traffic, first_tiles, traffic_of
+from neurodeploy.mapping.place_traffic import UNIT, Traffic, traffic_of
 
 Int64 = NDArray[np.int64]
+ONCE = "once a core that listens"
+ESTIMATE = "estimated by boxes around the axons, once a tile that listens: too many axons to look at each"
 
 
 @dataclass(frozen=True)
 class Links:
-    """The way of the messages of a step, all routers together.
+    """The way of the messages of a step, all routers together; those of the host are not in it.
 
     received, sent: of each core, float64 [cores].  messages: between cores, and from a core to itself.
     hops_x, hops_y: over borders of chips as well.  crossings: of borders.  busiest: messages over the busiest link
     within a chip, and over the busiest one between two chips.  places: of these two, in words.
+    host: messages from the source, to each core that listens; None: not counted.  how: how they were counted.
+    least: what it rests on at
+    best, see `bill_figures.BASES`.
     """
 
     received: Rates
@@ -40,6 +47,9 @@ class Links:
     busiest_crossing: float
     place: str = ""
     crossing_place: str = ""
+    host: float | None = None
+    how: str = ""
+    least: str = MEASURED
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Cores:
 class Loads:
     """A step of the whole network; of each core and link where cores have coordinates.
 
-    neurons, fired, events: of all tiles together.
+    neurons, fired, events: of all tiles together.  least: what the neurons that fire rest on at best.
     """
 
     neurons: int
@@ -63,29 +73,51 @@ class Loads:
     events: float
     cores: Cores | None = None
     links: Links | None = None
+    least: str = MEASURED
 
 
 def loads(
     placement: Placement, active: Activity, room: Room, traffic: Callable[[], Traffic | None] | None = None
 ) -> Loads:
     """The loads of a placement at these rates. traffic: gives `traffic_of` them, where it is known already."""
-    network = placement.tiling.network
-    cuts = placement.tiling.cuts
-    neurons = sum(n.size for n in network.neurons if n.name in cuts)
-    fired = sum(active.messages(name) for name in cuts)
+    network, cuts = placement.tiling.network, placement.tiling.cuts
+    least = BOUND if any(_parts_have_neurons(cut) for cut in cuts.values()) else MEASURED
+    neurons = sum(_parted(network.by_name[name].size, cut) for name, cut in cuts.items())
+    fired = sum(active.messages(name) for name in cuts) + neurons - sum(network.by_name[name].size for name in cuts)
     total = sum(events(s, active.rates[s.source]) for s in network.synapses)
     if not placement.cores:
-        return Loads(neurons, fired, total)
+        return Loads(neurons, fired, total, least=least)
     core, count = _core_of_tiles(placement), len(placement.cores)
     sizes, firing, came = (np.concatenate(parts) for parts in zip(*_tiles(placement, active), strict=True))
     cores = Cores(*(_sums(core, values, count) for values in (sizes, firing, came)))
+    return Loads(neurons, fired, total, cores, _messages(placement, active, room, core, traffic), least)
+
+
+def _messages(
+    placement: Placement, active: Activity, room: Room, core: Int64, traffic: Callable[[], Traffic | None] | None
+) -> Links | None:
+    """By every axon; where these are too many by the traffic of tiles, and None where that is too much as well."""
+    count = len(placement.cores)
+    found = messages_of(placement.tiling, core, count, active.rates)
+    if found is not None:
+        links = _links(placement, room, found.source, found.target, found.sent)
+        how = f"{ONCE}; {found.sums:,.0f} sums of parts of a fan-in in it, at most" if found.sums else ONCE
+        return replace(links, host=found.host, how=how, least=BOUND if found.sums else MEASURED)
     edges = traffic() if traffic else traffic_of(placement.tiling, active.rates)
     if edges is None:
-        return Loads(neurons, fired, total, cores)
-    source, target = core[edges.source], core[edges.target]
-    keys, inverse = np.unique(source * count + target, return_inverse=True)
+        return None
+    keys, inverse = np.unique(core[edges.source] * count + core[edges.target], return_inverse=True)
     sent = _sums(inverse, edges.spikes / UNIT, len(keys))
-    return Loads(neurons, fired, total, cores, _links(placement, room, keys // count, keys % count, sent))
+    return replace(_links(placement, room, keys // count, keys % count, sent), how=ESTIMATE, least=ESTIMATED)
+
+
+def _parts_have_neurons(cut: Cut) -> bool:
+    """Whether parts of a fan-in send their sums with neurons of their own: in cores they do."""
+    return cut.parts > 1 and cut.use(cut.tile((0,) * len(cut.counts), 1)).neurons > 0
+
+
+def _parted(size: int, cut: Cut) -> int:
+    return size * (cut.parts if _parts_have_neurons(cut) else 1)
 
 
 def _sums(group: Int64, values: Rates, groups: int) -> Rates:
@@ -108,15 +140,18 @@ def _core_of_tiles(placement: Placement) -> Int64:
 def _tiles(placement: Placement, active: Activity) -> list[tuple[Rates, Rates, Rates]]:
     """For each population, of its tiles: neurons, those that fire, synaptic events.
 
-    Neurons are those of a box's first part, the others hold sums. Parts share the events of a box evenly.
+    Of parts of a fan-in, the first has the neurons of the box. In cores the others have as many, which send the part's
+    sums; how often these are zero nobody knows, and all of them are taken to fire. Parts share the events evenly.
     """
     found = []
     for name in first_tiles(placement.tiling):
         cut, rates = placement.tiling.cuts[name], active.rates[name]
-        sizes = _box_sizes(cut)
+        sizes = box_sizes(cut)
         fired = sizes * float(rates) if rates.ndim == 0 else boxed(rates, cut)
         first = np.arange(cut.parts) == 0
-        found.append((np.outer(sizes, first).ravel(), np.outer(fired, first).ravel(), _events(cut, active)))
+        others = np.outer(sizes, ~first & _parts_have_neurons(cut))
+        held, fire = (np.outer(values, first) + others for values in (sizes, fired))
+        found.append((held.ravel(), fire.ravel(), _events(cut, active)))
     return found
 
 
@@ -128,14 +163,6 @@ def _events(cut: Cut, active: Activity) -> Rates:
         return np.repeat(boxed(came, cut) / cut.parts, cut.parts)
     rate = max((float(active.rates[synapses.source]) for synapses in inputs), default=0.0)
     return np.full(cut.count, rate * max(kind.use.synapses for kind in cut.classes))
-
-
-def _box_sizes(cut: Cut) -> Rates:
-    """Neurons of each box, flat."""
-    sizes = np.ones(1)
-    for length, step in zip(cut.shape, cut.step, strict=True):
-        sizes = np.outer(sizes, np.diff(np.append(np.arange(0, length, step), length))).ravel()
-    return sizes
 
 
 def boxed(values: Rates, cut: Cut) -> Rates:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.chip import Placement, Tile, Tiling, Use
 from neurodeploy.ir.types import BINARY, signed
+from neurodeploy.mapping.messages import messages_of
 from neurodeploy.mapping.place_mesh import Mesh, arranged, cut_into_chips
 from neurodeploy.mapping.place_pack import joined, pack, pack_classes, use_of, uses_of
 from neurodeploy.mapping.place_room import RESOURCES, Room, room_of
@@ -75,7 +76,7 @@ def _placed(tiling: Tiling, room: Room, traffic_known: Callable[[], Traffic | No
     between, order = traffic.between(core, len(uses)), _order(tiling, tiles, core, len(uses))
     chips = int(cut_into_chips(order, uses, between, room).max(initial=0)) + 1
     slot = _matched(uses, max(chips, room.chips or chips), room)
-    findings = [*_too_many(chips, len(uses), room), *_destinations(traffic.directed(core, len(uses)), room)]
+    findings = [*_too_many(chips, len(uses), room), *_destinations(tiling, core, traffic, room)]
     findings += _unmatched(tiles, core, slot)
     if findings:
         raise DoesNotFitError(findings)
@@ -167,10 +168,19 @@ def _too_many(chips: int, cores: int, room: Room) -> list[Finding]:
     return [_finding("ND-M304", "", need, f"{chips} chips, {cores} cores", "take a smaller model, or another target")]
 
 
-def _destinations(directed: Traffic, room: Room) -> Iterator[Finding]:
-    """Cores whose spikes go to more cores than the chip lets them."""
-    most = int(np.bincount(directed.source).max(initial=0))
-    if room.destinations is not None and most > room.destinations:
+def _destinations(tiling: Tiling, core: Int64, traffic: Traffic, room: Room) -> Iterator[Finding]:
+    """Cores whose spikes go to more cores than the chip lets them.
+
+    Boxes around axons meet at least the cores that listen; where they meet too many, every axon is looked at.
+    """
+    if room.destinations is None:
+        return
+    cores = int(core.max(initial=-1)) + 1
+    most = int(np.bincount(traffic.directed(core, cores).source).max(initial=0))
+    found = messages_of(tiling, core, cores) if most > room.destinations else None
+    if found is not None:
+        most = int(np.bincount(found.source[found.source != found.target]).max(initial=0))
+    if most > room.destinations:
         need = f"at most {room.destinations} cores that one core's spikes go to"
         yield _finding("ND-M305", "", need, f"a core whose spikes go to {most}", "take a smaller model")
 

@@ -1,10 +1,11 @@
-"""Spikes from tile to tile: how many of a source tile's neurons a target tile listens to, times their firing rates."""
+"""Spikes from tile to tile, what placing makes small: about how many of a tile's neurons another one listens to, by the
+box around them, times the firing rates. What the bill says of messages is counted by `messages` from every axon.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import accumulate
 from math import prod
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import Cut, Filters, Nest, Shape, Synapses, Tile, Tiling
 from neurodeploy.ir.chip_counts import axons_of, sources_of
+from neurodeploy.mapping.messages import box_sizes, first_tiles
 
 Int64 = NDArray[np.int64]
 Spikes = NDArray[np.float64]
@@ -38,21 +40,18 @@ class Traffic:
         kept = (a != b) & (a >= 0) & (b >= 0)
         low, high = np.minimum(a, b)[kept], np.maximum(a, b)[kept]
         keys, inverse = np.unique(low * groups + high, return_inverse=True)
-        return Traffic(keys // groups, keys % groups, np.bincount(inverse, self.spikes[kept], len(keys)))
+        return Traffic(keys // groups, keys % groups, _added(inverse, self.spikes[kept], len(keys)))
 
     def directed(self, group: Int64, groups: int) -> Traffic:
         """As `between`, with both directions apart."""
         a, b = group[self.source], group[self.target]
         kept = (a != b) & (a >= 0) & (b >= 0)
         keys, inverse = np.unique(a[kept] * groups + b[kept], return_inverse=True)
-        return Traffic(keys // groups, keys % groups, np.bincount(inverse, self.spikes[kept], len(keys)))
+        return Traffic(keys // groups, keys % groups, _added(inverse, self.spikes[kept], len(keys)))
 
 
-def first_tiles(tiling: Tiling) -> dict[str, int]:
-    """Population -> the number of its first tile. Tiles count in the order of the network, of boxes, then of parts."""
-    names = [neurons.name for neurons in tiling.network.neurons if neurons.name in tiling.cuts]
-    starts = accumulate((tiling.cuts[name].count for name in names), initial=0)
-    return dict(zip(names, starts, strict=False))
+def _added(group: Int64, spikes: Spikes, groups: int) -> Spikes:
+    return np.asarray(np.bincount(group.reshape(-1), spikes, groups), np.float64)
 
 
 def tiles_of(tiling: Tiling) -> list[Tile]:
@@ -161,7 +160,7 @@ def _sums(cut: Cut, first: int) -> tuple[Int64, Int64, Spikes]:
     """Every part but the first sends its sums to the first."""
     boxes = first + np.arange(prod(cut.counts)) * cut.parts
     source = (boxes[:, None] + np.arange(1, cut.parts)).reshape(-1)
-    return source, np.repeat(boxes, cut.parts - 1), np.full(len(source), float(UNIT * prod(cut.step)))
+    return source, np.repeat(boxes, cut.parts - 1), UNIT * np.repeat(box_sizes(cut), cut.parts - 1)
 
 
 def _axons(synapses: Synapses, cut: Cut) -> tuple[Int64, Int64, float]:

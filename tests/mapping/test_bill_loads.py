@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import reduce
 
 import numpy as np
 import pytest
 
 from neurodeploy.ir.chip import Placement, Tiling
+from neurodeploy.ir.placement_recount import Digit, digits_of
 from neurodeploy.mapping.bill_activity import Activity, activity, events
 from neurodeploy.mapping.bill_loads import boxed, loads
 from neurodeploy.mapping.place import place
 from neurodeploy.mapping.place_room import Room, room_of
-from neurodeploy.mapping.place_traffic import UNIT, tiles_of, traffic_of
 from neurodeploy.mapping.tiles import tile
 from neurodeploy.targets import Target
 from tests.chipnets import random_network
@@ -63,14 +64,10 @@ Link = tuple[tuple[int, int], tuple[int, int]]
 
 def walk(placement: Placement, active: Activity, room: Room) -> tuple[Counter[Link], tuple[float, float], float]:
     """Messages over each link, hops along x and y, and crossings of borders, router by router."""
-    tiling, walked, hops, crossings = placement.tiling, Counter[Link](), [0.0, 0.0], 0.0
-    core = {(t.population, t.index, t.part): i for i, tiles in enumerate(placement.cores) for t in tiles}
-    tiles = [core[t.population, t.index, t.part] for t in tiles_of(tiling)]
-    traffic = traffic_of(tiling, active.rates)
-    assert traffic is not None
+    walked, hops, crossings = Counter[Link](), [0.0, 0.0], 0.0
     routers, boards = room.routers_of(placement.chips)
-    for a, b, spikes in zip(traffic.source, traffic.target, traffic.spikes / UNIT, strict=True):
-        ends = [placement.at[tiles[i]][0] * room.cores + placement.slots[tiles[i]] for i in (a, b)]
+    for (a, b), spikes in sent(placement, active).items():
+        ends = [placement.at[i][0] * room.cores + placement.slots[i] for i in (a, b)]
         at, end = (list(map(int, routers[slot])) for slot in ends)
         crossings += float(np.abs(boards[ends[0]] - boards[ends[1]]).sum() * spikes)
         for axis in (0, 1):
@@ -80,6 +77,28 @@ def walk(placement: Placement, active: Activity, room: Room) -> tuple[Counter[Li
                 walked[before, (at[0], at[1])] += float(spikes)
                 hops[axis] += float(spikes)
     return walked, (hops[0], hops[1]), crossings
+
+
+def sent(placement: Placement, active: Activity) -> dict[tuple[int, int], float]:
+    """Messages from core to core, of every neuron's synapses one by one; from the host they come from core -1."""
+    network, home = placement.tiling.network, {}
+    assert all(cut.parts == 1 for cut in placement.tiling.cuts.values())
+    for n in network.neurons:
+        home[n.name] = np.full(n.shape, -1)
+    for core, tiles in enumerate(placement.cores):
+        for one in tiles:
+            home[one.population][tuple(map(slice, one.box.start, one.box.stop))] = core
+    listeners = set[tuple[str, int, int]]()
+    for s in network.synapses:
+        first, digits = digits_of(s.pattern)
+        whole = reduce(Digit.times, digits)
+        cores = home[s.target].reshape(-1)[first[0] + whole.target]
+        listeners |= {(s.source, int(n), int(c)) for n, c in zip(first[1] + whole.source, cores, strict=True)}
+    found: dict[tuple[int, int], float] = {}
+    for name, neuron, core in sorted(listeners):
+        pair = int(home[name].reshape(-1)[neuron]), core
+        found[pair] = found.get(pair, 0.0) + float(active.rates[name].reshape(-1)[neuron])
+    return {pair: n for pair, n in found.items() if pair[0] >= 0}
 
 
 def crosses(link: Link, room: Room) -> bool:
