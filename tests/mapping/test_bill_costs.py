@@ -56,6 +56,10 @@ def test_arrays_are_read_one_after_another() -> None:
     target = chip("crossbar-isaac", time__barrier=10)
     found = named(pipeline(case(target, reads=reads)))
     assert found["time a step"].value == 7 * 100 + 10
+    slow = named(pipeline(case(chip("crossbar-isaac", time__barrier=10, time__conversion=2), reads=reads)))
+    assert slow["time a step"].value == 7 * 128 * 2 + 10
+    off = named(pipeline(case(chip("crossbar-isaac", time__barrier=10, time__conversion=None), reads=reads)))
+    assert off["time a step"].absent == ("time.conversion",)
     spent = named(energy(case(target, reads=reads)))["synapses"].value
     assert spent == pytest.approx(4e-6 * (1000 * 1.5625 + 400 * 0.00183 + 50 * 0.39))
 
