@@ -78,7 +78,10 @@ def step_time(case: Case) -> Figure:
     barrier = "time.barrier" if case.placement.chips <= 1 else "time.barrier_chips"
     if case.reads is not None:
         reads = case.reads.serial
-        formula = f"{reads} reads, one after another, of the array that is read most ({case.reads.layer}), each as long as its read or the conversions of the columns that share a converter; barrier"
+        formula = (
+            f"{reads} reads, one after another, of the array that is read most ({case.reads.layer}), each as long as its "
+            "read or the conversions of the columns that share a converter; barrier"
+        )
         read_keys = ("time.read", "adc.columns_a_converter", "time.conversion", barrier)
 
         def read_all(read: float, columns: int, conversion: float, end: float) -> float:
