@@ -44,11 +44,14 @@ class Messages:
 
 
 def messages_of(tiling: Tiling, core: Int64, cores: int, rates: Rates | None = None) -> Messages | None:
-    """The messages of a step; None where more than MOST_AXONS axons would have to be looked at.
+    """The messages of a step; None where more than MOST_AXONS axons would have to be looked at, or where a cut is none
+    of `neurodeploy.mapping.tiles`, which alone knows the axons of its parts.
 
     core: int64 [tiles], 0..cores-1, in the numbers of `first_tiles`.  rates: population -> messages a neuron and step,
     float64 of its shape or 0-d; one for any other.
     """
+    if not all(isinstance(cut.measure, Measure) for cut in tiling.cuts.values()):
+        return None
     sets = _Sets()
     groups = _groups(tiling, core, sets)
     if sum(sets.size(heard) for _, all_heard in groups for heard in all_heard) > MOST_AXONS:
