@@ -79,8 +79,8 @@ def step_time(case: Case) -> Figure:
     if case.reads is not None:
         reads = case.reads.serial
         formula = (
-            f"{reads} reads, one after another, of the array that is read most ({case.reads.layer}), each as long as its "
-            "read or the conversions of the columns that share a converter; barrier"
+            f"{reads} reads, one after another, of the array that is read most ({case.reads.layer}), each as long as "
+            "its read or the conversions of the columns that share a converter; barrier"
         )
         read_keys = ("time.read", "adc.columns_a_converter", "time.conversion", barrier)
 

@@ -9,7 +9,7 @@ from neurodeploy.ir.chip import ChipNetwork, Filters, Grid, Neurons, Synapses
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.mapping.bill_activity import activity
 from neurodeploy.mapping.bill_arrays import reads_of
-from neurodeploy.mapping.constraint import constraints
+from neurodeploy.mapping.constraint import constraints, measure_of
 from neurodeploy.mapping.tiles import tile
 from neurodeploy.targets import load_target
 from tests.ir.test_chip import listed
@@ -35,7 +35,7 @@ def test_driven_rows_and_cells_are_those_of_the_listed_tiles(out: int, measured:
     rates = {"in": np.random.default_rng(0).random((20, 4, 4))} if measured else None
     found = reads_of(tiling, activity(network, rates, 1), constraints(tiling, target))
     cut = tiling.cuts["out"]
-    (one,) = cut.measure.plan.view.inputs
+    (one,) = measure_of(cut).plan.view.inputs
     rate = rates["in"].reshape(-1) if rates else np.ones(320)
     rows = cells = 0.0
     for held in tiles(cut):
