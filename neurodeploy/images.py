@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import Finding, UsageError
+from neurodeploy.errors import Finding, LimitExceededError, UsageError
 
 Images = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -19,17 +19,17 @@ def check_images(images: object, shape: Shape) -> Images:
     """The images as float32 [N, *shape], C order; the caller's array is left as it is.
 
     shape: of one sample: [C, H, W] of an image, [T, C, H, W] of event frames.
-    Raises UsageError (all findings at once) for another type or shape, an empty batch, NaN or infinity.
+    Raises UsageError (all findings at once) for another type or shape, masked values, an empty batch, NaN or infinity,
+    LimitExceededError where memory does not suffice for a copy in float32.
     """
     try:
         array = np.asarray(images)
     except (TypeError, ValueError, RuntimeError) as error:  # rows of different length, a tensor with a gradient
         raise UsageError(_finding("ND-B002", "a NumPy array of numbers", str(error), "pass a float32 array")) from error
     dims = ", ".join(map(str, shape))
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-        raise UsageError(
-            _finding("ND-B002", "a NumPy array of numbers", f"dtype {array.dtype}", "pass a float32 array")
-        )
+    if array.dtype.kind not in "fiu" or np.ma.is_masked(images):
+        have = f"dtype {array.dtype}" if array.dtype.kind not in "fiu" else "masked values"
+        raise UsageError(_finding("ND-B002", "a NumPy array of numbers", have, "pass a float32 array"))
     findings = []
     kind = "event frames" if len(shape) == EVENTS else "images"
     if array.shape[1:] != shape or array.ndim != len(shape) + 1:
@@ -37,9 +37,15 @@ def check_images(images: object, shape: Shape) -> Images:
         findings.append(_finding("ND-B003", f"{kind} [N, {dims}]", f"shape {list(array.shape)}", advice))
     elif array.shape[0] == 0:
         findings.append(_finding("ND-B004", "at least one sample", "an empty array", f"pass {kind}"))
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite from here on, and named below
-        pixels = np.ascontiguousarray(array, dtype=np.float32)
-    bad = int(np.count_nonzero(~np.isfinite(pixels)))
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite from here on, and named below
+            pixels = np.ascontiguousarray(array, dtype=np.float32)
+        bad = int(np.count_nonzero(~np.isfinite(pixels)))
+    except MemoryError as error:
+        if findings:
+            raise UsageError(findings) from error
+        need, have = f"memory for {array.size * 4:,} bytes of {kind}, and to check them", "none left"
+        raise LimitExceededError(_finding("ND-B012", need, have, "pass them in parts")) from error
     if bad:
         findings.append(_finding("ND-B005", "finite values", f"{bad} NaN or infinite in float32", f"clean the {kind}"))
     if findings:

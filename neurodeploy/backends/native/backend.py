@@ -76,3 +76,7 @@ def profile(graph: Graph, images: object, runs: int = 3) -> list[tuple[str, str,
 @lru_cache(maxsize=2)
 def _plan(graph: Graph, probes: tuple[str, ...], path: str) -> Plan:
     return plan(graph, probes, path)
+
+
+# A child of a fork plans anew: the parent's programs may be held by threads that the child has not.
+os.register_at_fork(after_in_child=_plan.cache_clear)

@@ -19,12 +19,14 @@ from neurodeploy.backends.native.axons import Axons
 from neurodeploy.backends.native.lower import SIGNED_BYTE_MAX, TILE_GROUP, TILE_OUTPUTS
 from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import BYTES, Buffer, Shape, Space, Type, View, dense
+from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.types import Interval
 
 SUMS, LIF, POOL_LIF = 0, 1, 2  # what follows the sums (native/plan.hpp)
 NO_NEURON = (0, 12, 0, 0)
 BYTE_MAX = 255
+MOST_OFFSET = 2**31 - 1  # of a tap, in the int32 that the kernels take
 LONGEST_LIST = 1 << 16  # of axons, by 16-bit indices
 LEAST_EVENT_OUTPUTS, LEAST_EVENT_CHANNELS = 128, 64  # below, listing the axons takes longer than it saves
 
@@ -244,6 +246,15 @@ def _taps(x: View, kernel: Shape, stride: Shape, sizes: Shape, zero: int) -> Axo
     groups = np.arange(-(-x.shape[1] // TILE_GROUP)) * TILE_GROUP
     taps = [sum(i * step for i, step in zip(tap, space, strict=True)) for tap in product(*map(range, kernel))]
     offsets = (np.array(taps)[:, None] + groups).reshape(-1) * width
+    if offsets.max() > MOST_OFFSET:
+        finding = Finding(
+            "ND-B026",
+            "",
+            f"taps within {MOST_OFFSET:,} bytes of one another",
+            f"{offsets.max():,} bytes",
+            "smaller images, or the backend reference",
+        )
+        raise DoesNotFitError(finding)
     row = x.strides[0] if x.shape[0] > 1 or not space else space[-1]
     runs, run = (sizes[0], stride[0] * space[0]) if len(space) == 2 else (1, 0)
     positions = sizes[-1] if sizes else 1

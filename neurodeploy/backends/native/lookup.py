@@ -12,12 +12,13 @@ from neurodeploy.backends.native import engine
 from neurodeploy.backends.native.axons import Axons
 from neurodeploy.backends.native.lower import TILE_GROUP, TILE_OUTPUTS
 from neurodeploy.backends.native.recorder import Recorder
+from neurodeploy.errors import Finding, UsageError
 
 FORCE = "NEURODEPLOY_NATIVE_LOOKUP"  # 1: wherever tables can be used; 0: nowhere
 LEAST_GAIN = 1.4  # over the tile; below, tables are not worth their making
 LEAST_FAN_IN, LEAST_ROWS = 256, 512  # below, making tables and turning sums takes longer than it saves
 MOST_CHANNELS = 4096  # of a tap (native/kernels/lookup.hpp)
-INT16_MAX = 32767
+INT16_MAX, INT32_MAX = 32767, 2**31 - 1
 
 
 def place(
@@ -32,6 +33,8 @@ def place(
     rows = (runs - 1) * axons.run_bytes // axons.row + positions * axons.rows + int(taps.max())
     plane = rows + built.LANES  # the last vector may begin at the last row
     offsets = (taps[:, None] + plane * groups).reshape(-1)
+    if offsets.max() > INT32_MAX:
+        return []
     first = (np.arange(len(taps))[:, None] * axons.tap * TILE_GROUP + built.AXONS * groups).reshape(-1)
     ends = segments(matrix, first, built.AXONS, axons.tap * TILE_GROUP)
     arrays = [recorder.program.keep(np.asarray(array, np.int32)) for array in (offsets, first, ends)]
@@ -45,11 +48,19 @@ def _suits(recorder: Recorder, axons: Axons, matrix: NDArray[np.int8], runs: int
         return False
     if axons.run_bytes % axons.row or (rows if pools else axons.rows) > built.LOOKUP_LANES * built.LANES:
         return False
-    forced, gain = os.environ.get(FORCE, ""), recorder.program.lookup_gain
-    if forced or gain == 0:
-        return gain > 0 and forced != "0"
+    forced, gain = _forced(), recorder.program.lookup_gain
+    if forced is not None or gain == 0:
+        return gain > 0 and forced is not False
     large = matrix.shape[1] >= LEAST_FAN_IN and runs * rows >= LEAST_ROWS and len(matrix) >= TILE_OUTPUTS
     return bool(large and gain >= LEAST_GAIN)
+
+
+def _forced() -> bool | None:
+    """What the variable says, if it is set. Raises UsageError for another value than 0 and 1."""
+    found = os.environ.get(FORCE, "")
+    if found not in ("", "0", "1"):
+        raise UsageError(Finding("ND-B025", FORCE, "0 or 1", found, f"unset {FORCE}"))
+    return found == "1" if found else None
 
 
 def segments(matrix: NDArray[np.int8], first: NDArray[np.int64], axons: int, channels: int) -> NDArray[Any]:

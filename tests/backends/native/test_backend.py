@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from neurodeploy.backends import dispatch, native, reference
-from neurodeploy.backends.native import backend, plan
+from neurodeploy.backends.native import backend, lookup, plan
 from neurodeploy.backends.native.engine import PATH_VARIABLE
 from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, LimitExceededError, UsageError
 from neurodeploy.ir.graph import Node, Stage, tensor
@@ -61,11 +62,19 @@ def test_probes_are_the_layers_asked_for() -> None:
         (np.full((1, 1, 2, 2), np.inf), "ND-B005"),
         (np.full((1, 1, 2, 2), "x"), "ND-B002"),
         (None, "ND-B002"),
+        (np.ones((1, 1, 2, 2), "m8[s]"), "ND-B002"),
+        (np.ma.masked_array(np.ones((1, 1, 2, 2)), mask=True), "ND-B002"),
+        (np.broadcast_to(np.float32(0), (2**45, 1, 2, 3)), "ND-B003"),
     ],
 )
 def test_bad_images_are_refused(images: object, code: str) -> None:
     with pytest.raises(UsageError, match=code):
         native.run(small(), images)
+
+
+def test_images_larger_than_memory_are_refused() -> None:
+    with pytest.raises(LimitExceededError, match=r"(?s)ND-B012.*562,949,953,421,312 bytes"):
+        native.run(small(), np.broadcast_to(np.float32(0), (2**45, 1, 2, 2)))
 
 
 @pytest.mark.parametrize(("option", "code"), [({"batch": 0}, "ND-B006"), ({"threads": -1}, "ND-B009")])
@@ -143,6 +152,38 @@ def test_an_extension_of_another_version_is_not_used(monkeypatch: pytest.MonkeyP
     assert not native.available()
     with pytest.raises(EnvironmentMissingError, match=r"(?s)ND-B020.*another version"):
         native.run(small(), np.zeros((1, 1, 2, 2), np.float32))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # of Python 3.12 and later
+def test_a_child_of_a_fork_runs_whatever_its_parent_was_doing() -> None:
+    graph = large_graph(5)
+    images = random_images(graph, 400, 5)
+    busy = threading.Thread(target=native.run, args=(graph, images), kwargs={"batch": 400, "threads": 1})
+    native.run(graph, images[:1], threads=1)
+    busy.start()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if native.run(graph, images[:1], threads=1).logits.size else 1)
+    busy.join()
+    for _ in range(300):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        status = -1
+    assert status == 0
+
+
+@pytest.mark.parametrize("value", ["on", "2", "00", " 1"])
+def test_tables_are_forced_by_0_or_1_alone(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(lookup.FORCE, value)
+    backend._plan.cache_clear()
+    graph = large_graph(3)
+    with pytest.raises(UsageError, match="ND-B025"):
+        native.run(graph, random_images(graph, 1, 3))
 
 
 def test_auto_is_native() -> None:
