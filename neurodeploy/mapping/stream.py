@@ -76,7 +76,8 @@ def require_custom(neurons: NeuronChoice, residual: Residual) -> None:
     """Raise UsageError where streamed attention is asked for without what it is made of."""
     if (neurons, residual) != ("custom", "graded"):
         need, have = 'neurons="custom" and residual="graded"', f'neurons="{neurons}", residual="{residual}"'
-        raise UsageError(Finding("ND-M161", "attention", f"{need} for streamed attention", have, MEND))
+        advice = f"choose {need}, or another attention"
+        raise UsageError(Finding("ND-M161", "attention", f"{need} for streamed attention", have, advice))
 
 
 def plan(graph: Graph) -> Plan | None:

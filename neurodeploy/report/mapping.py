@@ -152,7 +152,7 @@ def _numeric(rows: Sequence[Document], key: str) -> bool:
 def layers_table(document: Document, every: bool = False) -> Group:
     """Populations: all in order of depth, or those that fill most cores."""
     found = list(document["layers"])
-    shown = found if every else sorted(found, key=lambda layer: -(layer["cores"] or layer["neurons"]))[:FEW]
+    shown = found if every else sorted(found, key=_filled)[:FEW]
     rows = [
         (
             layer["name"],
@@ -172,6 +172,11 @@ def layers_table(document: Document, every: bool = False) -> Group:
     return table("Layers", columns, rows, more)
 
 
+def _filled(layer: Document) -> tuple[float, int]:
+    """Most cores first, then most neurons; the source has no core."""
+    return -(layer["cores"] or 0), -layer["neurons"]
+
+
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings that ask for the same and found the same as one, with the number of layers."""
     groups: dict[tuple[str, str, str], list[Finding]] = {}
@@ -182,7 +187,7 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _one(found: Sequence[Finding]) -> Finding:
-    """The one with the largest numbers, and how many more there are."""
-    worst = max(found, key=lambda finding: max((int(n) for n in NUMBER.findall(finding.need)), default=0))
+    """The one that needs most, by the first number that it names, and how many more there are."""
+    worst = max(found, key=lambda finding: [int(n.replace(",", "")) for n in NUMBER.findall(finding.need)])
     more = len(found) - 1
     return replace(worst, have=f"{worst.have}; and so for {more} more, --json has all") if more else worst

@@ -30,7 +30,7 @@ def summary(content: Content) -> Context:
     document = content.document
     rows = [
         ("Model", document["name"]),
-        ("Target", document["target"] or "none"),
+        ("Compiled for", document["target"] or "none"),
         ("Arithmetic", f"profile {document['profile']}"),
         ("Time steps", f"T = {document['steps']}"),
         ("Input", f"{document['input_kind']}, {TIMES.join(map(str, document['input']))}"),

@@ -140,7 +140,10 @@ class Simulator:
     """SANA-FE, one time step at a time."""
 
     def __init__(self, folder: Path, network: Network) -> None:
-        sanafe = importlib.import_module("sanafe")
+        try:
+            sanafe = importlib.import_module("sanafe")
+        except ImportError as error:
+            raise SystemExit(f"error: {error}: {sys.executable} -m pip install sanafe") from None
         with quiet():
             arch = sanafe.load_arch(str(folder / "arch.yaml"))
             self.chip = sanafe.SpikingChip(arch)
