@@ -25,7 +25,7 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 Rates = Mapping[str, Float64]
 Heard = tuple[int, tuple[int, ...]]  # the first axon, and the numbers of the sets of moves from there
-MOST_AXONS = 500_000_000  # of cores that listen to different neurons, which takes seconds; beyond, nothing is counted
+MOST_AXONS = 50_000_000  # of cores that listen to different neurons; beyond, the estimate stands
 
 
 @dataclass(frozen=True)
