@@ -60,7 +60,7 @@ def test_probes_by_pattern_and_runs_at_the_same_time() -> None:
 
     def run(which: int) -> None:
         graph = graphs[which]
-        results[which] = backend.run(graph, images_of(graph, 3), ["block.*"], runtime="multiprocess")
+        results[which] = backend.run(graph, images_of(graph, 3), ["block.*"], runtime="multiprocess", timeout=300)
 
     threads = [threading.Thread(target=run, args=(which,)) for which in range(2)]
     for thread in threads:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from lava.magma.compiler.channels import pypychannel
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from numpy.typing import NDArray
@@ -22,6 +23,19 @@ from .record import Recorder
 Progress = Callable[[int, int], None]
 DESCRIPTORS_PER_PROCESS = 12
 WATCH_SECONDS = 0.5
+LOOK_SECONDS = 0.2
+
+
+class Looking(threading.Condition):
+    """A condition whose waiters look again by themselves.
+
+    lava-nc 0.10.0's CspSelector can miss that a channel became ready (pypychannel.py: a sender's callback holds the
+    semaphore that `probe` asks for, and then notifies nobody), and would wait for ever.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be notified, or for a moment."""
+        return super().wait(LOOK_SECONDS if timeout is None else timeout)
 
 
 def run(lava: LavaNetwork, recorder: Recorder, progress: Progress) -> None:
@@ -30,6 +44,7 @@ def run(lava: LavaNetwork, recorder: Recorder, progress: Progress) -> None:
     Membranes are read after every step through Var.get, one message for each neuron: tiny networks only.
     """
     _allow_descriptors(4 * len(lava.network.crossbars) + 4 * len(lava.processes))
+    pypychannel.Condition = Looking  # before the processes are forked
     start = lava.processes[lava.network.source.name]
     done = threading.Event()
     try:
