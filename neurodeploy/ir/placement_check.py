@@ -15,25 +15,31 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import Finding, VerifyError
 from neurodeploy.ir.chip import Cut, Neurons, Placement, Shape, Synapses, Tile, Use
+from neurodeploy.ir.placement_active import sums_beyond
 from neurodeploy.ir.placement_needs import Recounts
 from neurodeploy.ir.placement_recount import Counted
+from neurodeploy.ir.types import Interval
 from neurodeploy.targets import Target
 
-COVER, BOXES, HELD, LIMITS, PAYLOADS, PLACES, CHIPS, SHARING, SPREAD, TOTALS = (f"ND-M4{i:02d}" for i in range(1, 11))
+COVER, BOXES, HELD, LIMITS, PAYLOADS, PLACES = (f"ND-M4{i:02d}" for i in range(1, 7))
+CHIPS, SHARING, SPREAD, TOTALS, SUMS = (f"ND-M4{i:02d}" for i in range(7, 12))
 NEXT = "this is a bug of the mapping: report it with the model"
 CORE = ("neurons", "axons_in", "axons_out", "synapses", "synapse_memory", "rows", "columns", "active_rows")
 Place = tuple[str, Shape]  # of a box: population, index
 
 
-def check_placement(placement: Placement, target: Target) -> Placement:
+def check_placement(placement: Placement, target: Target, proven: Mapping[str, Interval] | None = None) -> Placement:
     """The placement, if it breaks no rule. Raises VerifyError with every broken one.
 
-    ND-M401 a neuron on no core or on several; ND-M402 a tile that is no box of its grid; ND-M403 synapses, axons or
-    memory that are not what the tiles say; ND-M404 a core beyond a limit; ND-M405 payloads wider than the chip's
-    spikes; ND-M406 a core off the mesh, or two in one place; ND-M407 chips, or what they hold; ND-M408 tiles that may
-    not share a core; ND-M409 a core whose spikes go to too many; ND-M410 totals that are not those of the cores.
+    proven: layer of the quantized graph -> what its neurons receive at worst, by the interval proof.
+
+    ND-M401 a neuron on no core or on several; ND-M402 a tile that is no box of its grid; ND-M403 synapses, axons,
+    memory or active rows that are not what the tiles say; ND-M404 a core beyond a limit; ND-M405 payloads wider than
+    the chip's spikes; ND-M406 a core off the mesh, or two in one place; ND-M407 chips, or what they hold; ND-M408
+    tiles that may not share a core; ND-M409 a core whose spikes go to too many; ND-M410 totals that are not those of
+    the cores; ND-M411 sums beyond a neuron's accumulator.
     """
-    found = [*_payloads(placement, target), *_chips(placement, target)]
+    found = [*_payloads(placement, target), *_sums(placement, target, proven or {}), *_chips(placement, target)]
     placed = bool(placement.cores) or not placement.note
     found += _Placed(placement, target).findings() if placed else _Counted(placement, target).findings()
     if found:
@@ -51,6 +57,22 @@ def _payloads(placement: Placement, target: Target) -> Iterator[Finding]:
     for neurons in placement.tiling.network.neurons:
         if neurons.interval.lo < low or neurons.interval.hi > high:
             yield _finding(PAYLOADS, neurons.name, f"payloads in {low}..{high}", neurons.interval)
+
+
+def _sums(placement: Placement, target: Target, proven: Mapping[str, Interval]) -> Iterator[Finding]:
+    network = placement.tiling.network
+    for neurons in network.neurons:
+        beyond = sums_beyond(neurons, network, target, proven)
+        if beyond is not None:
+            yield _finding(SUMS, neurons.name, f"sums of at most {beyond[1]} of either sign", beyond[0])
+
+
+def _active(tile: Tile, use: Use, recounts: Recounts) -> Iterator[Finding]:
+    """Whether a tile says as many active rows as its converters can read of its rows."""
+    need = recounts.readable(use.rows)
+    if use.active_rows != need:
+        where = f"{need} active rows of {use.rows} in box {tile.index}, part {tile.part}"
+        yield _finding(HELD, tile.population, where, use.active_rows)
 
 
 def _chips(placement: Placement, target: Target) -> Iterator[Finding]:
@@ -190,6 +212,8 @@ class _Placed:
                 if said[resource] != need if exact else said[resource] < need:
                     what = f"{'' if exact else 'at least '}{need} {resource} in box {index}, over {parts} parts"
                     yield _finding(HELD, name, what, said[resource])
+        for tile, use in self.declared.items():
+            yield from _active(tile, use, self.recounts)
 
     def _limits(self) -> Iterator[Finding]:
         limits = {name: (self.target.limits(name), self.target.limit(name)) for name in CORE}
@@ -277,6 +301,8 @@ class _Counted:
         if sum(c.count for c in cut.classes) != boxes:
             yield _finding(COVER, neurons.name, f"{boxes} tiles", sum(c.count for c in cut.classes))
         yield from self._whole(cut)
+        for one in cut.classes:
+            yield from _active(one.example, one.use, self.recounts)
         inputs = self.recounts.inputs(neurons.name, tuple(c.example.index for c in cut.classes))
         for index in dict.fromkeys(c.example.index for c in cut.classes):
             yield from self._box(cut, index, inputs)
@@ -312,3 +338,11 @@ class _Counted:
         for name in CORE:
             if name != "active_rows" and tiles[name] != cores[name]:
                 yield _finding(TOTALS, "", f"{tiles[name]} {name} over all cores", cores[name])
+        fullest = [max((use.active_rows for use in uses), default=0) for uses in self._uses()]
+        if fullest[0] != fullest[1]:
+            yield _finding(TOTALS, "", f"{fullest[0]} active rows in the fullest core", fullest[1])
+
+    def _uses(self) -> tuple[list[Use], list[Use]]:
+        """Of all classes of tiles, and of all classes of cores."""
+        tiles = [one.use for cut in self.cuts.values() for one in cut.classes]
+        return tiles, [use for use, _ in self.placement.classes]

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from neurodeploy.ir.chip import Cut, Filters, Placement, Shape, Synapses
+from neurodeploy.ir.placement_active import readable_rows
 from neurodeploy.ir.placement_recount import Counted, recount
 from neurodeploy.targets import Target
 
@@ -19,6 +20,13 @@ class Recounts:
     def __init__(self, placement: Placement, target: Target) -> None:
         self.network, self.cuts, self.target = placement.tiling.network, placement.tiling.cuts, target
         self._known: dict[tuple[object, ...], Counted | None] = {}
+        self._readable: dict[int, int] = {}
+
+    def readable(self, rows: int) -> int:
+        """Rows of so many that one read may switch on, see `placement_active.readable_rows`."""
+        if rows not in self._readable:
+            self._readable[rows] = readable_rows(self.target, rows)
+        return self._readable[rows]
 
     def counted(self, synapses: Synapses, only: tuple[Shape, ...] | None = None) -> Counted | None:
         """The counts of a crossbar; one of equal geometry is counted once."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.placement_check import check_placement
+from neurodeploy.ir.proof import prove
 from neurodeploy.mapping.bill import Measured, Stages, Traffics
 from neurodeploy.mapping.bill_activity import Rates
 from neurodeploy.mapping.bill_meter import Meter
@@ -33,9 +34,11 @@ Run = Callable[[Watch], int]  # runs the reference with a watch over samples one
 def stages_of(graph: Graph, target: Target, choice: Choice, run: Run | None = None) -> Stages:
     """Symbolic lowering, tiling, placement and its check, and with `run` the measurement of firing rates."""
 
+    proven = {bound.layer: bound.interval for bound in prove(graph) if bound.quantity == "activation"}
+
     def placed(tiling: Tiling, rates: Mapping[str, Rates]) -> tuple[Placement, Traffics]:
         traffic = cache(partial(traffic_of, tiling, rates))
-        return check_placement(place(tiling, target, rates, traffic), target), traffic
+        return check_placement(place(tiling, target, rates, traffic), target, proven), traffic
 
     def constrained(tiling: Tiling) -> Sequence[Constraint]:
         return constraints(tiling, target, graph)

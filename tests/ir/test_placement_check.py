@@ -170,6 +170,8 @@ FAULTS: dict[str, tuple[str, Callable[[Case], Case]]] = {
         f"{name} beyond the limit": ("ND-M404", lambda c, name=name: _most(c, name))
         for name in ("neurons", "axons_in", "axons_out", "synapses", "synapse_memory")
     },
+    "active rows on a core": ("ND-M403", lambda c: _told(c, active_rows=1)),
+    "sums beyond a membrane": ("ND-M411", lambda c: _fact(c, neuron__state_bits=4)),
     "a payload too wide": ("ND-M405", _wide),
     "payloads on binary spikes": ("ND-M405", lambda c: _fact(c, neuron__payload_bits=0)),
     "a core off the mesh": ("ND-M406", lambda c: _at(c, (0, 3, 0))),
@@ -237,6 +239,9 @@ ARRAY_FAULTS: dict[str, tuple[str, Callable[[Case], Case]]] = {
     "a missing part": ("ND-M401", lambda c: _cores(c, _first_of_parts)),
     "rows too few": ("ND-M403", lambda c: _told(c, rows=-1000)),
     "columns too few": ("ND-M403", lambda c: _told(c, columns=-1000)),
+    "an active row too few": ("ND-M403", lambda c: _told(c, active_rows=-1)),
+    "an active row too many": ("ND-M403", lambda c: _told(c, active_rows=1)),
+    "active rows of a wider converter": ("ND-M403", lambda c: _fact(c, adc__bits=2)),
     "rows beyond the limit": ("ND-M404", lambda c: _less(c, "rows")),
     "columns beyond the limit": ("ND-M404", lambda c: _less(c, "columns")),
     "active rows beyond the converter": ("ND-M404", lambda c: _fact(c, adc__bits=2)),
@@ -293,6 +298,7 @@ def _recounted(case: Case, name: str, classes: tuple[TileClass, ...]) -> Case:
 COUNTED_FAULTS: dict[str, tuple[str, Callable[[Case], Case]]] = {
     "a tile too few": ("ND-M401", lambda c: _classes(c, lambda one: replace(one, count=one.count - 1))),
     "a synapse too few": ("ND-M403", lambda c: _classes(c, lambda one: replace(one, use=one.use + Use(synapses=-1)))),
+    "an active row": ("ND-M403", lambda c: _classes(c, lambda one: replace(one, use=one.use + Use(active_rows=1)))),
     "a limit": ("ND-M404", lambda c: _most(c, "neurons")),
     "payloads on binary spikes": ("ND-M405", lambda c: _fact(c, neuron__payload_bits=0)),
     "too many chips": ("ND-M407", lambda c: _fact(c, chip__chips=1)),
@@ -316,7 +322,15 @@ def test_faults_planted_in_counts_are_refused(case: Case, name: str, monkeypatch
     assert code in {finding.code for finding in error.value.findings}
 
 
-@pytest.mark.parametrize("plant", [_swapped, _nothing_in_parts])
+def _all_active(case: Case) -> Case:
+    """The first class of a population's tiles, all of whose rows are said to be active."""
+    name, cut = next((n, c) for n, c in case.placement.tiling.cuts.items() if c.classes[0].use.rows)
+    first = cut.classes[0]
+    use = replace(first.use, active_rows=first.use.rows + 1)
+    return _recounted(case, name, (replace(first, use=use), *cut.classes[1:]))
+
+
+@pytest.mark.parametrize("plant", [_swapped, _nothing_in_parts, _all_active])
 def test_false_classes_of_arrays_in_parts_are_refused(
     arrays: Case, plant: Callable[[Case], Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
