@@ -5,7 +5,6 @@ torch, onnxruntime and lava are imported where they are used, so that `import ne
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -18,7 +17,8 @@ import numpy as np
 
 from neurodeploy.backends.dispatch import chosen_backend, require_known, run_on, unknown_backend
 from neurodeploy.backends.result import Probes, RunResult, slice_size
-from neurodeploy.errors import DoesNotFitError, EnvironmentMissingError, Finding, UnsupportedModelError, UsageError
+from neurodeploy.compiling import Asked, Stages, compiled, frontend
+from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError, UsageError
 from neurodeploy.evaluation import (
     ActivityMeter,
     Comparison,
@@ -34,7 +34,7 @@ from neurodeploy.evaluation import (
     evaluate_logits,
     measured_values,
 )
-from neurodeploy.images import Images, check_calibration, check_images, example_shape, slices
+from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir import artefact
 from neurodeploy.ir.graph import Graph, live_nodes
 from neurodeploy.ir.mapped import AttentionOrder, MappedGraph, NeuronChoice, Residual
@@ -43,16 +43,13 @@ from neurodeploy.ir.proof import Bound, require_proof
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES
 from neurodeploy.progress import Progress, share
-from neurodeploy.quantize import QuantizeOptions, quantize
 from neurodeploy.quantize.options import WeightBits
 from neurodeploy.report import describe
 from neurodeploy.targets import load_target
-from neurodeploy.versions import compiler_versions
 
 if TYPE_CHECKING:
     from neurodeploy.mapping.bill import Bill
 
-Stages = Callable[[str], None]
 FilePath = str | PathLike[str]
 COMPARED = ("reference", "native", "onnx", "lava")
 RATE_SAMPLES = 256  # samples over which firing rates are taken
@@ -223,6 +220,7 @@ def compile(  # noqa: PLR0913  (the public call: each argument by its name)
     name: str | None = None,
     steps: int | None = None,
     progress: Stages | None = None,
+    **rounding: Any,
 ) -> CompiledModel:
     """Trace, quantize and prove a trained model; the model is left as it was.
 
@@ -232,20 +230,14 @@ def compile(  # noqa: PLR0913  (the public call: each argument by its name)
     example's shape, some tens are enough.
     steps: T, for a model that makes no time steps itself: it takes [T, N, C, H, W], or one step at a time; an image is
     shown T times, and logits of each step are averaged over T.
-    weight_bits: 2 to 8, or a mapping of layer patterns to bits.  progress(stage) is called as a stage begins.
-    Raises UsageError (calibration, target, weight_bits), UnsupportedModelError with everything that cannot be
+    weight_bits: 2 to 8, a mapping of layer patterns to bits, or "auto" with `budget` (bytes of all weights) or
+    `most_drop` (percent).  rounding: the other choices of `QuantizeOptions`: rounding, scale, bias_correction,
+    first_bits, last_bits, threshold_groups.  progress(stage) is called as a stage begins.
+    Raises UsageError (calibration, target, weight_bits, rounding), UnsupportedModelError with everything that cannot be
     deployed, DoesNotFitError where no scale keeps the target's widths, EnvironmentMissingError without torch.
     """
-    say = progress or (lambda stage: None)
-    chip = load_target(target)
-    images = check_calibration(calibration, example_shape(example_input))
-    options = QuantizeOptions(weight_bits, chip.arithmetic)
-    say("trace")
-    traced = _frontend().trace(model, example_input, name, steps)
-    say("quantize and prove")
-    graph = quantize(traced, images, options)
-    facts = {"target": chip.name, "versions": json.dumps(compiler_versions()), "calibration_images": str(len(images))}
-    return CompiledModel(replace(graph, metadata={**graph.metadata, **facts}))
+    asked = Asked(model, example_input, target, calibration, weight_bits, rounding, name, steps)
+    return CompiledModel(compiled(asked, progress))
 
 
 def load(path: FilePath) -> CompiledModel:
@@ -261,7 +253,7 @@ def load_model(spec: str, weights: FilePath | None = None, *, ema: bool = False)
     Raises UsageError for a factory that cannot be called, InvalidFileError for a checkpoint that does not fit,
     EnvironmentMissingError without torch.
     """
-    return _frontend().load_model(spec, weights, ema=ema)
+    return frontend().load_model(spec, weights, ema=ema)
 
 
 def compare(
@@ -335,11 +327,11 @@ def evaluate(  # noqa: PLR0913  (the public call: each argument by its name)
     real, steps = None, deployed.graph.steps if "time_loop" in deployed.graph.metadata else None
     if float_model is not None:
         tick = share(progress, count, count, total)
-        real = _frontend().run_float(float_model, checked, progress=tick, steps=steps)
+        real = frontend().run_float(float_model, checked, progress=tick, steps=steps)
     metrics = evaluate_logits(backend, logits, truth, real)
     if float_batch is not None:
         tick = share(progress, 2 * count, count, total)
-        mixed = _frontend().run_float(float_model, checked, float_batch, tick, as_written=True, steps=steps)
+        mixed = frontend().run_float(float_model, checked, float_batch, tick, as_written=True, steps=steps)
         metrics = replace(metrics, float_batch=float_batch, float_batch_accuracy=accuracy(mixed, truth))
     seconds = sum(part.seconds for part in parts)
     return replace(metrics, firing_rate=rates.rates(), rate_samples=rates.samples, seconds=seconds)
@@ -387,14 +379,3 @@ def _check_choices(rate_samples: int, float_batch: int | None, float_model: Any)
         have = f"{float_batch}{' without float_model' if float_model is None else ''}"
         need, mend = "1 or more, and a float_model", "pass the float model, or leave float_batch out"
         raise UsageError(Finding("ND-C025", "float_batch", need, have, mend))
-
-
-def _frontend() -> Any:
-    """The module neurodeploy.frontend. Raises EnvironmentMissingError without torch."""
-    try:
-        return import_module("neurodeploy.frontend")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("neurodeploy"):
-            raise
-        finding = Finding("ND-C002", "", "torch, to read a model", str(error), "pip install 'neurodeploy[torch]'")
-        raise EnvironmentMissingError(finding) from error

@@ -21,6 +21,7 @@ from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.counts import embed_counts
 from neurodeploy.quantize.currents import TOO_TIGHT, input_gain, quantize_conv
+from neurodeploy.quantize.ends import with_ends
 from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.joins import add_currents, require_one_scale
 from neurodeploy.quantize.options import QuantizeOptions
@@ -46,6 +47,7 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
     folded = run_passes(traced, (fold_batchnorm, simplify_views, remove_dead))
     (source,) = (*folded.of("input"), *folded.of("events"))
     options.check_patterns(node.name for node in folded.of("conv"))
+    options = with_ends(folded, options)
     images = _calibration(calibration, _sample_shape(folded, source))
     build = Builder(folded, options, images, streams=find_streams(folded))
     _walk(build)

@@ -12,9 +12,9 @@ import pytest
 import neurodeploy.backends.onnx
 from neurodeploy import api
 from neurodeploy.backends.result import RunResult
-from neurodeploy.cli.compile import parse_bits
 from neurodeploy.cli.doctor import _package
 from neurodeploy.cli.inspect import inspect
+from neurodeploy.cli.rounding import parse_bits
 from neurodeploy.errors import UsageError
 from neurodeploy.evaluation.operations import CONVENTIONS
 from tests.cli.conftest import CLASSES, SAMPLES, Command, Files
