@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from neurodeploy.ir.types import ValueType
 from neurodeploy.quantize.floats import Span
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.streams import Share, Stream
+
+Latents = Mapping[str, NDArray[np.float64]]
 
 
 class Refused(Exception):  # noqa: N818  (turned into a Finding by the walk, so that all are listed at once)
@@ -57,6 +60,7 @@ class Builder:
     shares: dict[str, Share] = field(default_factory=dict)  # of the convolutions whose unit is that of a stream
     codes: dict[str, Quantity] = field(default_factory=dict)  # of the currents that convolutions read
     reaches: dict[str, Span] = field(default_factory=dict)  # least and largest float value a channel, of the same
+    exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # what was rounded, see `Latents`
     output_scale: float = 1.0
 
     def trial(self, shares: Mapping[str, Share]) -> Builder:
@@ -66,7 +70,8 @@ class Builder:
         which are of the float network, whatever the unit, and are measured once.
         """
         types, values, codes = dict(self.types), dict(self.values), dict(self.codes)
-        return replace(self, nodes=[], choices=[], shares=dict(shares), types=types, values=values, codes=codes)
+        new: dict[str, Any] = {"nodes": [], "choices": [], "exact": {}}
+        return replace(self, **new, shares=dict(shares), types=types, values=values, codes=codes)
 
     def emit(
         self,

@@ -124,6 +124,7 @@ def _emit_conv(build: Builder, node: Node, axon: Quantity, weight: object, unit:
     keys = ("stride", "padding", "groups")
     attributes = {key: node.attributes[key] for key in keys}
     name = build.emit("conv", node, (axon.name,), attributes, {"weight": tensor(weight, np.int8)})
+    build.exact[name] = node.tensors["weight"].astype(np.float64) * (axon.scale / unit)
     bias = None
     if "bias" in node.tensors:
         bias = node.tensors["bias"].astype(np.float64).reshape(-1, *[1] * (len(build.types[name].shape) - 1))

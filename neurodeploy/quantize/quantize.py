@@ -17,7 +17,7 @@ from neurodeploy.ir.passes import remove_dead, run_passes, simplify_views
 from neurodeploy.ir.proof import require_proof
 from neurodeploy.ir.types import BINARY, ValueType
 from neurodeploy.ir.verify import types
-from neurodeploy.quantize.builder import Builder, Quantity, Refused
+from neurodeploy.quantize.builder import Builder, Latents, Quantity, Refused
 from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.counts import embed_counts
 from neurodeploy.quantize.currents import TOO_TIGHT, input_gain, quantize_conv
@@ -36,7 +36,17 @@ WORST_THRESHOLD = 0.05  # share of a threshold that rounding to units of its str
 
 
 def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None = None) -> Graph:
-    """The integer network of a traced graph.
+    """The integer network of a traced graph; see `quantize_exactly`."""
+    return quantize_exactly(traced, calibration, options)[0]
+
+
+def quantize_exactly(
+    traced: Graph, calibration: object, options: QuantizeOptions | None = None
+) -> tuple[Graph, Latents]:
+    """The integer network of a traced graph, and what its integers are rounded from.
+
+    Latents, float64, by node: of a conv its weight in weight units; of a lif that reads a current its bias in membrane
+    units; of the readout its bias in units of the integer logits. Shapes as of the integers, a bias may broadcast.
 
     calibration: float32 images [N, C, H, W], or event frames [N, T, C, H, W]; they choose the pixel code and the first
     layer's widths.
@@ -64,7 +74,7 @@ def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None
     )
     quantized = run_passes(quantized, (simplify_views, remove_dead))
     require_proof(quantized)
-    return quantized
+    return quantized, {name: values for name, values in build.exact.items() if name in quantized.by_name}
 
 
 def _sample_shape(graph: Graph, source: Node) -> tuple[int, ...]:
@@ -165,6 +175,7 @@ def _neuron(build: Builder, node: Node) -> None:
         profile = build.options.profile
         units = np.zeros([1] * rank) if x.bias is None else x.bias * gain / unit * (1 << profile.threshold_shift)
         mantissa, exponent = bias_grid(units, profile)
+        build.exact[node.name] = units
         attributes = {
             "vth": _threshold(build, node, unit),
             "dv": decay_to_dv(node.number("decay"), profile),
@@ -301,7 +312,8 @@ def _readout(build: Builder, node: Node) -> None:
     build.output_scale = x.scale / build.traced.steps
     shape = build.types[x.name].shape
     bias = np.zeros(shape) if x.bias is None else np.broadcast_to(x.bias, shape)
-    tensors = {"bias": tensor(np.rint(bias / build.output_scale), np.int64)}
+    build.exact[node.name] = bias / build.output_scale
+    tensors = {"bias": tensor(np.rint(build.exact[node.name]), np.int64)}
     build.values[node.name] = Quantity(build.emit("readout", node, (x.name,), {}, tensors), build.output_scale)
 
 
