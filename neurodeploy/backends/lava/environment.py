@@ -20,7 +20,13 @@ PYTHON_VERSION = "3.10"  # lava-nc 0.10.0 does not import on 3.11 and later
 LOCAL = ".venv-lava"
 CHECKOUT = Path(__file__).resolve().parents[3]
 MARK = "made-by-neurodeploy"  # file in an environment that set-up may remove again
+LAVA_DL_VERSION = "0.6.0"
+PACKAGES = (f"lava-nc=={LAVA_VERSION}",)
+DL_PACKAGES = (*PACKAGES, f"lava-dl=={LAVA_DL_VERSION}", "setuptools")  # torch's cpp_extension imports setuptools
 MEND = f"run `neurodeploy lava setup`, or set {VARIABLE} to a Python 3.10 that has lava-nc {LAVA_VERSION}"
+MEND_DL = (
+    f"run `neurodeploy lava setup --with-dl`, or set {VARIABLE} to a Python 3.10 that has lava-dl {LAVA_DL_VERSION}"
+)
 INSPECT_SECONDS = 60
 FACT_LENGTH = 40  # characters of a version, at most
 INSPECT = """
@@ -31,24 +37,32 @@ def version(name):
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
-print(json.dumps({"version": platform.python_version(), "lava": version("lava-nc"), "numpy": version("numpy")}))
+found = {"version": platform.python_version(), "lava": version("lava-nc"), "numpy": version("numpy")}
+print(json.dumps({**found, "lava_dl": version("lava-dl")}))
 """
 
 
 @dataclass(frozen=True)
 class LavaEnvironment:
-    """A Python that runs Lava. origin: how it was found."""
+    """A Python that runs Lava. origin: how it was found.  lava_dl: its version, "" where lava-dl is not there."""
 
     python: Path
     origin: str
     version: str
     lava: str
     numpy: str
+    lava_dl: str = ""
+
+    def lacks(self, with_dl: bool) -> str:
+        """What is missing for what is asked of it, "" where nothing is."""
+        if not with_dl or self.lava_dl == LAVA_DL_VERSION:
+            return ""
+        return f"lava-dl is {self.lava_dl}" if self.lava_dl else "it has no lava-dl"
 
 
-def find() -> LavaEnvironment:
+def find(with_dl: bool = False) -> LavaEnvironment:
     """The first usable of: $NEURODEPLOY_LAVA_PYTHON, the running Python, the project's .venv-lava or else
-    that of the checkout that neurodeploy runs from, the user's cache.
+    that of the checkout that neurodeploy runs from, the user's cache. with_dl: one without lava-dl is not usable.
 
     The variable, where set, is used or refused: nothing else is tried. Raises EnvironmentMissingError, which says
     what was tried and what was wrong with it.
@@ -57,17 +71,21 @@ def find() -> LavaEnvironment:
     try:
         for origin, python in _candidates():
             environment, problem = _inspect(python, origin)
-            if environment:
+            problem = problem or (environment.lacks(with_dl) if environment else "")
+            if environment and not problem:
                 return environment
             tried.append(f"{origin} {python}: {problem}")
     except (OSError, RuntimeError) as error:  # no home folder, no working directory
         tried.append(str(error))
-    need = f"a Python {PYTHON_VERSION} with lava-nc {LAVA_VERSION}"
-    raise EnvironmentMissingError(Finding("ND-B150", "", need, "; ".join(tried) or "none", MEND))
+    need = f"a Python {PYTHON_VERSION} with lava-nc {LAVA_VERSION}" + (
+        f", lava-dl {LAVA_DL_VERSION}" if with_dl else ""
+    )
+    mend = MEND_DL if with_dl else MEND
+    raise EnvironmentMissingError(Finding("ND-B150", "", need, "; ".join(tried) or "none", mend))
 
 
 def probe() -> dict[str, object]:
-    """Facts for `doctor`: found, and either python, origin, version, lava, numpy, or problem and mend. Never raises."""
+    """Facts for `doctor`: found, and either what LavaEnvironment has, or problem and mend. Never raises."""
     try:
         facts = asdict(find())
     except EnvironmentMissingError as error:
@@ -75,9 +93,13 @@ def probe() -> dict[str, object]:
     return {"found": True, **facts, "python": str(facts["python"])}
 
 
-def setup(path: Path | None = None, progress: Callable[[str], None] = lambda line: None) -> LavaEnvironment:
+def setup(
+    path: Path | None = None, progress: Callable[[str], None] = lambda line: None, with_dl: bool = False
+) -> LavaEnvironment:
     """Make the environment with uv, in the user's cache unless `path` is given; one that works is kept as it is.
 
+    with_dl: lava-dl as well, also into an environment that set-up made without; with the torch that it wants some 6 GB,
+    less where uv is told of CPU builds (UV_TORCH_BACKEND=cpu).
     One set-up at a time works on a path; the others wait, and find what it made. What is half made is removed when
     something fails. Raises EnvironmentMissingError without uv or Python 3.10, UsageError where `path` holds what set-up
     did not make or cannot be written, LimitExceededError where the installation fails.
@@ -87,7 +109,10 @@ def setup(path: Path | None = None, progress: Callable[[str], None] = lambda lin
         path.parent.mkdir(parents=True, exist_ok=True)
         wait = f"another set-up is at work in {path}: waiting for it"
         with only_one(path.with_name(f".{path.name}.lock"), lambda: progress(wait)):
-            return _found(path, progress) or _made(path, progress)
+            found = _found(path, progress)
+            if found is None:
+                return _made(path, progress, with_dl)
+            return _with_dl(found, path, progress) if found.lacks(with_dl) else found
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         finding = Finding("ND-B156", "", "a folder that can be written", str(error), "choose another path", str(path))
         raise UsageError(finding) from error
@@ -108,21 +133,37 @@ def _found(path: Path, progress: Callable[[str], None]) -> LavaEnvironment | Non
     return None
 
 
-def _made(path: Path, progress: Callable[[str], None]) -> LavaEnvironment:
+def _with_dl(found: LavaEnvironment, path: Path, progress: Callable[[str], None]) -> LavaEnvironment:
+    """Add lava-dl to an environment of ours; where that fails, it is left with lava-nc as it was."""
+    if path != cache_path() and not (path / MARK).is_file():
+        have = f"{path}, which `neurodeploy lava setup` did not make: {found.lacks(with_dl=True)}"
+        mend = f"choose another path, or add lava-dl {LAVA_DL_VERSION} to it by hand"
+        raise UsageError(Finding("ND-B151", "", "an environment that set-up made", have, mend))
+    return _installed(_uv(), path, DL_PACKAGES, progress)
+
+
+def _made(path: Path, progress: Callable[[str], None], with_dl: bool) -> LavaEnvironment:
     uv, base = _uv(), _python_base()
     try:
         progress(f"making {path} with Python {base}")
         _install([uv, "venv", "--quiet", "--python", base, str(path)])
         (path / MARK).touch()
-        progress(f"installing lava-nc {LAVA_VERSION}")
-        python = str(_python_of(path))
-        _install([uv, "pip", "install", "--quiet", "--python", python, f"lava-nc=={LAVA_VERSION}"])
-        environment, problem = _inspect(_python_of(path), "setup")
-        if environment is None:
-            raise LimitExceededError(Finding("ND-B152", "", "an environment that works", problem, MEND))
+        return _installed(uv, path, DL_PACKAGES if with_dl else PACKAGES, progress)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
+
+
+def _installed(uv: str, path: Path, packages: tuple[str, ...], progress: Callable[[str], None]) -> LavaEnvironment:
+    """Install packages into an environment; raises LimitExceededError where it does not work afterwards."""
+    with_dl = packages == DL_PACKAGES
+    progress(f"installing {', '.join(packages)}" + (": torch, some GB, minutes" if with_dl else ""))
+    _install([uv, "pip", "install", "--quiet", "--python", str(_python_of(path)), *packages])
+    environment, problem = _inspect(_python_of(path), "setup")
+    problem = problem or (environment.lacks(with_dl) if environment else "")
+    if environment is None or problem:
+        mend = MEND_DL if with_dl else MEND
+        raise LimitExceededError(Finding("ND-B152", "", "an environment that works", problem, mend))
     return environment
 
 
@@ -191,10 +232,11 @@ def _ask(python: Path) -> tuple[dict[str, str], str]:
             env=clean_environ(python),
         )
         facts = json.loads(done.stdout)
-        return {key: facts[key][:FACT_LENGTH] for key in ("version", "lava", "numpy")}, ""
+        found = {key: facts[key][:FACT_LENGTH] for key in ("version", "lava", "numpy")}
+        return {**found, "lava_dl": facts.get("lava_dl", "")[:FACT_LENGTH]}, ""
     except (OSError, ValueError, RecursionError, subprocess.SubprocessError) as error:
         return {}, f"does not run: {error}"
-    except (LookupError, TypeError):
+    except (AttributeError, LookupError, TypeError):
         return {}, "does not answer as a Python does"
 
 
@@ -226,4 +268,5 @@ def _install(command: list[str]) -> None:
         mend = f"install Python {PYTHON_VERSION} (for example `pyenv install {PYTHON_VERSION}`), then try again"
         raise EnvironmentMissingError(Finding("ND-B154", "", f"Python {PYTHON_VERSION}", last, mend))
     mend = "check the network and the package index, then try again"
-    raise LimitExceededError(Finding("ND-B155", "", f"lava-nc {LAVA_VERSION} installed", last, mend))
+    need = f"{', '.join(part for part in command if '==' in part)} installed"
+    raise LimitExceededError(Finding("ND-B155", "", need, last, mend))
