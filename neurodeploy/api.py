@@ -5,7 +5,7 @@ torch, onnxruntime and lava are imported where they are used, so that `import ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from importlib import import_module
@@ -151,39 +151,22 @@ class CompiledModel:
         attention: AttentionOrder = "auto",
         neurons: NeuronChoice = "stock",
         residual: Residual = "graded",
+        sanafe: FilePath | None = None,
         progress: Stages | None = None,
     ) -> Bill:
         """Cores, chips, latency, spikes and energy on a chip, or all that does not fit: `Bill.findings`.
 
         target: a name or the path of a TOML file, else the one it was compiled for.  images: to measure spikes on,
         some are enough; without, every neuron is taken to fire in every step.  neurons: Lava's own, or also the
-        custom ones.  attention, residual: see docs/lowering.md.  progress(stage) is called as a stage begins.
-        Raises UsageError for bad images or an unknown target, InvalidFileError for a wrong target file.
+        custom ones.  attention, residual: see docs/lowering.md.  sanafe: the sanafe.json of a run in SANA-FE, whose
+        figures then stand beside ours (docs/sanafe.md).  progress(stage) is called as a stage begins.
+        Raises UsageError for bad images, an unknown target or figures of another network, InvalidFileError for a wrong
+        target file or sanafe.json.
         """
-        from neurodeploy.mapping.bill import Asked, make_bill
-        from neurodeploy.mapping.bill_papers import papers
-        from neurodeploy.mapping.bill_stages import stages_of
-        from neurodeploy.mapping.prices import Choice, choose
+        from neurodeploy.mapping.prices import Choice
+        from neurodeploy.maps import bill_of
 
-        chip = load_target(target or self.graph.metadata.get("target") or "loihi2")
-        means, samples = ActivityMeter(measured_values(self.graph)), [0]
-
-        def run(watch: Callable[[str, Any], None]) -> int:
-            def both(name: str, values: Any) -> None:
-                watch(name, values)
-                means.add(name, values)
-
-            samples[0] = len(self.run(images, "reference", batch=1, watch=both).logits)
-            return samples[0]
-
-        (progress or (lambda stage: None))("prices of attention")
-        chosen = choose(self.graph, chip, Choice(attention, neurons, residual))
-        asked = Asked(self.graph.name, chip, neurons, chosen.document(attention), self.bounds)
-        bill = make_bill(
-            asked, stages_of(self.graph, chip, chosen.choice, run if images is not None else None), progress
-        )
-        found = count_operations(self.graph, means.activities() or None, samples[0])
-        return replace(bill, sections={**bill.sections, "papers' convention": papers(found)})
+        return bill_of(self, target, images, Choice(attention, neurons, residual), sanafe, progress)
 
     def report(self, images: object, labels: object = None, float_model: Any = None, **choices: Any) -> str:
         """One HTML page that needs nothing else: accuracy, network, cores, spikes, bounds, attention.
@@ -192,7 +175,7 @@ class CompiledModel:
         """
         from neurodeploy import pages
 
-        return pages.html(self, compare, images, labels, float_model, **choices)
+        return pages.made(self, compare, images, labels, float_model, **choices).html
 
     def describe(self, mapped: bool = True, **choices: Any) -> dict[str, Any]:
         """Layers, bounds, the quantizer's choices, neurons and synapses as plain data; `mapped`: lowered by `choices`.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from importlib.util import find_spec
 from os import PathLike
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from neurodeploy.backends import native
 from neurodeploy.backends.dispatch import chosen_backend
@@ -40,6 +40,8 @@ class Bill(Protocol):
     def placement(self) -> Placement | None: ...
     @property
     def activity(self) -> Any: ...
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
     def as_json(self) -> dict[str, Any]: ...
 
 
@@ -62,16 +64,18 @@ class Deployed(Protocol):
 class Choices:
     """What a report may be asked for; the command line has an option for each.
 
-    target: of the mapping, a name or a path; else the one it was compiled for.  attention, neurons, residual: as `map`
-    takes them.  backend: of the predictions.  backends: that are compared; none for those installed, without Lava.
-    observed: samples that the reference runs for rates, observed intervals, raster and attention.  shown: of them in
-    raster and attention.  compared: of them on all backends.  date: stands on the page where it is given.
+    target: of the mapping, a name or a path; else the one it was compiled for. attention, neurons, residual: as `map`
+    takes them, and sanafe too. backend: of the predictions. backends: that are compared; none for those installed,
+    without Lava. observed: samples that the reference runs for rates, observed intervals, raster and attention.
+    shown: of them in raster and attention. compared: of them on all backends. date: stands on the page where it is
+    given.
     """
 
     target: str | PathLike[str] | None = None
     attention: str = "auto"
     neurons: str = "stock"
     residual: str = "graded"
+    sanafe: str | PathLike[str] | None = None
     backend: str = "auto"
     backends: Sequence[str] = ()
     observed: int = 32
@@ -101,7 +105,14 @@ class Choices:
 Compare = Callable[..., Comparison]
 
 
-def html(
+class Made(NamedTuple):
+    """A page, and all that stands against the mapping that it shows."""
+
+    html: str
+    findings: tuple[Finding, ...]
+
+
+def made(
     deployed: Deployed,
     compare: Compare,
     images: object,
@@ -109,7 +120,7 @@ def html(
     float_model: Any = None,
     progress: Progress | None = None,
     **given: Any,
-) -> str:
+) -> Made:
     """The page. given: see `Choices`.  progress(done, total) counts the samples of all runs.
 
     Raises UsageError for bad images, labels or choices, and as `run`, `compare` and `map` do.
@@ -123,6 +134,8 @@ def html(
     places = spread(count, asked.observed)
     watched, backends = checked[list(places)], tuple(asked.backends) or installed()
     compared = watched[list(spread(len(watched), asked.compared))]
+    lowering = {name: getattr(asked, name) for name in ("attention", "neurons", "residual", "sanafe")}
+    bill = deployed.map(asked.target, watched[:MAPPED], **lowering)
     parts = [count, count if float_model is not None else 0, len(watched), len(compared) * len(backends)]
     ticks = [share(progress, sum(parts[:i]), max(1, part), sum(parts)) for i, part in enumerate(parts)]
     run = deployed.run(checked, chosen_backend(asked.backend), progress=ticks[0])
@@ -136,8 +149,6 @@ def html(
     deployed.run(watched, "reference", progress=ticks[2], watch=_both(observer, meter))
     many = len(backends) > 1
     comparison = compare(deployed, compared, backends, progress=ticks[3]).as_json() if many else None
-    lowering = {name: getattr(asked, name) for name in ("attention", "neurons", "residual")}
-    bill = deployed.map(asked.target, watched[:MAPPED], **lowering)
     content = Content(
         graph=graph,
         bounds=deployed.bounds,
@@ -157,7 +168,7 @@ def html(
         sends=None if bill.activity is None else bill.activity.rates,
         date=asked.date,
     )
-    return page(content)
+    return Made(page(content), bill.findings)
 
 
 def spread(count: int, most: int) -> tuple[int, ...]:

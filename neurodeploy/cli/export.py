@@ -17,27 +17,47 @@ from neurodeploy.cli.output import Output
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="Folder, or ONNX file.")
 @click.option("--target", metavar="TARGET", help="Of sanafe: a chip by name, or a TOML file; else the compiled one.")
 @options.lowering
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Of sanafe: place cores by the spikes on these, as map does."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=options.SAMPLES, show_default=True, help="Of --images.")
 @click.option("--overwrite", is_flag=True, help="Replace a folder that an earlier export wrote.")
 def export(
     output: Output, artefact: Path, kind: str, path: Path, target: str | None, overwrite: bool, **choices: Any
 ) -> None:
     """Export ARTEFACT: a folder that runs with lava-nc and NumPy alone or in SANA-FE, or a checked copy of the file."""
     from neurodeploy import api
+    from neurodeploy.cli.inputs import load_data
 
     (options.require_file if kind == "onnx" else options.require_folder)(path)
-    if target is not None and kind != "sanafe":
-        raise click.UsageError(f"--target goes with --to sanafe, not with {kind}")
-    if kind != "lava" and set(choices.values()) != {"auto", "stock", "graded"}:
-        raise click.UsageError(f"--attention, --neurons and --residual go with --to lava, not with {kind}")
+    images, limit = choices.pop("images"), choices.pop("limit")
+    for name, given in (("--target", target), ("--images", images)):
+        if given is not None and kind != "sanafe":
+            raise click.UsageError(f"{name} goes with --to sanafe, not with {kind}")
+    if kind == "onnx" and set(choices.values()) != {"auto", "stock", "graded"}:
+        raise click.UsageError("--attention, --neurons and --residual go with --to lava or sanafe, not with onnx")
+    if kind == "sanafe" and choices.pop("neurons") != "stock":
+        raise click.UsageError("--neurons custom goes with --to lava: SANA-FE has no such neurons")
     deployed = api.load(artefact)
     how = f"python {path}/run.py --input images.npy --output out.npz"
     if kind == "lava":
         deployed.export_lava(path, overwrite, **choices)
     elif kind == "sanafe":
-        from neurodeploy.exports import export_sanafe
-
-        export_sanafe(deployed, path, target, overwrite=overwrite)
+        samples = None if images is None else load_data(images, limit).images
+        _to_sanafe(output, deployed, path, target, images=samples, overwrite=overwrite, **choices)
     else:
         deployed.save(path)
         how = f"onnxruntime.InferenceSession({str(path)!r})"
     output.result({"artefact": str(artefact), "to": kind, "output": str(path), "run": how}, f"wrote {path}", how)
+
+
+def _to_sanafe(output: Output, deployed: Any, *given: Any, **choices: Any) -> None:
+    """Export; findings that differ in numbers alone are one, as `map` shows them."""
+    from neurodeploy.errors import DoesNotFitError
+    from neurodeploy.exports import export_sanafe
+    from neurodeploy.report.mapping import merged
+
+    try:
+        export_sanafe(deployed, *given, **choices)
+    except DoesNotFitError as error:
+        raise DoesNotFitError(error.findings if output.as_json else merged(error.findings)) from error

@@ -10,8 +10,6 @@ import click
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
-SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
-
 
 @options.command("map", "Onto a chip: does it fit, on how many cores, at what price.")
 @options.artefact
@@ -20,7 +18,10 @@ SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Measure spikes on these; without, every neuron in every step."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Samples for the rates.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=options.SAMPLES, show_default=True, help="Samples for the rates."
+)
+@options.sanafe
 @click.option("--layers", "every_layer", is_flag=True, help="Show all populations.")
 def map_(output: Output, artefact: Path, images: Path | None, limit: int, **rest: Any) -> None:
     """Map ARTEFACT onto a chip: cores, chips, bottleneck, latency, energy. Exit code 4 where it does not fit."""
@@ -33,7 +34,7 @@ def map_(output: Output, artefact: Path, images: Path | None, limit: int, **rest
     samples = None if images is None else load_data(images, limit).images
     if samples is not None:
         options.note_clipped(output, deployed, samples)
-    choice = {name: rest[name] for name in ("attention", "neurons", "residual")}
+    choice = {name: rest[name] for name in ("attention", "neurons", "residual", "sanafe")}
     with output.stages() as stage:
         bill = deployed.map(rest["target"], samples, **choice, progress=stage)
     document = bill.as_json()

@@ -18,6 +18,7 @@ from neurodeploy.errors import Finding, UsageError
 
 Function = Callable[..., Any]
 MOST_CLIPPED = 0.01  # share of pixels beyond the calibrated range that is worth a note
+SAMPLES = 8  # that a mapping measures firing rates on unless --limit says otherwise
 EVENT_AXES = 4  # of one sample, [T, C, H, W]
 BACKENDS = ("auto", *dispatch.BACKENDS)
 
@@ -44,6 +45,11 @@ backend = click.option(
 ORDERS = (  # `ir.mapped.AttentionOrder`, which would load the compiler for --help
     *("auto", "kv", "qk", "stream", "kv-saturated", "qk-saturated"),
     *("kv-packed", "qk-packed", "kv-saturated-packed", "qk-saturated-packed"),
+)
+sanafe = click.option(
+    "--sanafe",
+    type=click.Path(path_type=Path),
+    help="sanafe.json of a run in SANA-FE, to show beside.",
 )
 timeout = click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for Lava.")
 

@@ -9,7 +9,7 @@ import click
 
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
-from neurodeploy.errors import Finding, UsageError
+from neurodeploy.errors import DoesNotFitError, Finding, UsageError
 
 COUNTS = {
     "observed": (32, "the reference runs for firing rates, observed intervals, raster and attention"),
@@ -36,6 +36,7 @@ def counts(function: options.Function) -> options.Function:
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The HTML file.")
 @click.option("--target", metavar="TARGET", help="A chip by name, or a TOML file; else the one it was compiled for.")
 @options.lowering
+@options.sanafe
 @click.option("--model", metavar="MODEL", help="The float model, named as for compile: accuracy drop and agreement.")
 @options.weights
 @options.ema
@@ -44,11 +45,12 @@ def counts(function: options.Function) -> options.Function:
 @counts
 @click.option("--date", default="", metavar="TEXT", help="Printed on the page, which has no time of its own.")
 def report(output: Output, artefact: Path, images: Path, limit: int | None, path: Path, **rest: Any) -> None:
-    """Write one HTML page about ARTEFACT that needs no network and no script."""
+    """Write one HTML page about ARTEFACT that needs no network and no script. Exit code 4 where it does not fit."""
     options.require_file(path)
-    from neurodeploy import api
+    from neurodeploy import api, pages
     from neurodeploy.cli.inputs import load_data
     from neurodeploy.ir.artefact.files import write_atomic
+    from neurodeploy.report.mapping import merged
 
     _require_model(rest)
     backend = options.chosen_backend(output, rest["backend"])
@@ -57,15 +59,17 @@ def report(output: Output, artefact: Path, images: Path, limit: int | None, path
     options.note_clipped(output, deployed, data.images)
     model = options.load_network(output, rest["model"], rest["weights"], rest["ema"])[0] if rest["model"] else None
     backends = tuple(name.strip() for name in rest["backends"].split(",") if name.strip())
-    asked = {name: rest[name] for name in (*COUNTS, "target", "date", "attention", "neurons", "residual")}
+    asked = {name: rest[name] for name in (*COUNTS, "target", "date", "attention", "neurons", "residual", "sanafe")}
     with output.progress("samples of all runs") as progress:
-        made = deployed.report(
-            data.images, data.labels, model, progress=progress, backend=backend, backends=backends, **asked
-        )
-    page = made.encode()
+        chosen: dict[str, Any] = {"progress": progress, "backend": backend, "backends": backends}
+        made = pages.made(deployed, api.compare, data.images, data.labels, model, **chosen, **asked)
+    page = made.html.encode()
     write_atomic(path, page)
-    output.result({"output": str(path), "bytes": len(page), "samples": len(data.images)})
     output.note(f"wrote {path}, {len(page):,} bytes")
+    document = {"output": str(path), "bytes": len(page), "samples": len(data.images), "fits": not made.findings}
+    if made.findings:
+        output.fail(document, DoesNotFitError(made.findings if output.as_json else merged(made.findings)))
+    output.result(document)
 
 
 def _require_model(given: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
+from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError, UsageError
 from neurodeploy.ir.chip import ChipNetwork, Placement, Tiling
 from neurodeploy.ir.proof import Bound
 from neurodeploy.mapping.bill_activity import Activity, Rates, activity
@@ -21,6 +21,7 @@ from neurodeploy.mapping.bill_costs import Case, energy, pipeline
 from neurodeploy.mapping.bill_figures import Figure, computed, counted, weaker, worst
 from neurodeploy.mapping.bill_loads import ONCE, Loads, loads
 from neurodeploy.mapping.bill_neurons import narrow_membranes
+from neurodeploy.mapping.bill_second import SecondOpinion
 from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, lower_bound, resources_of
 from neurodeploy.mapping.constraint import Constraint
 from neurodeploy.mapping.observed import Observed
@@ -42,7 +43,7 @@ class Bill:
     attention: what was asked for, what was taken, and every alternative with its price.  neurons: "stock" or "custom".
     sections: title -> figures.  resources: used and limit of each.  bottleneck: the resource with the highest share.
     layers: populations in order of depth.  constraints: how every tile keeps to the spike-count constraint.
-    notes: what to know of the numbers, in words.
+    notes: what to know of the numbers, in words.  second: another simulator's figures beside them, where given.
     network, placement: what the bill was made from, None where it came to neither; not part of the document.
     """
 
@@ -63,6 +64,7 @@ class Bill:
     network: ChipNetwork | None = None
     placement: Placement | None = None
     activity: Activity | None = None
+    second: SecondOpinion | None = None
 
     @property
     def bottleneck(self) -> Resource | None:
@@ -71,11 +73,15 @@ class Bill:
         return max(shared, key=lambda resource: resource.share or 0.0, default=None)
 
     def figure(self, section: str, name: str) -> Figure:
-        """A figure by its section and name. Raises KeyError."""
-        for figure in self.sections[section]:
-            if figure.name == name:
-                return figure
-        raise KeyError(name)
+        """A figure by its section and name. Raises UsageError (ND-M503) with those that there are."""
+        found = next((one for one in self.sections.get(section, ()) if one.name == name), None)
+        if found is None:
+            known = [figure.name for figure in self.sections[section]] if section in self.sections else [*self.sections]
+            what = "figure" if section in self.sections else "section"
+            have = f"the {what}s {', '.join(known) or 'of no stage: nothing could be lowered'}"
+            mend = "take one of them" if self.fits else "bill.findings: what could not be mapped has no such figure"
+            raise UsageError(Finding("ND-M503", "", f"{section}, {name}", have, mend))
+        return found
 
     def require_fit(self) -> Bill:
         """The bill itself. Raises DoesNotFitError with everything that does not fit."""
@@ -103,6 +109,7 @@ class Bill:
             "findings": [asdict(finding) for finding in self.findings],
             "constraints": [asdict(row) for row in constraint_rows(self.constraints, self.observed)],
             "notes": list(self.notes),
+            "second_opinion": None if self.second is None else self.second.as_json(),
         }
 
 

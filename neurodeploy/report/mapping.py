@@ -42,6 +42,8 @@ def mapping_tables(document: Document, *, every_layer: bool = False) -> list[Gro
     if document["attention"].get("alternatives"):
         tables.append(attention_table(document))
     tables += [figures_table(title, figures) for title, figures in document["sections"].items()]
+    if document["second_opinion"]:
+        tables.append(second_table(document["second_opinion"]))
     if document["layers"]:
         tables.append(layers_table(document, every_layer))
     return tables
@@ -134,6 +136,30 @@ def _known(figure: Document) -> str:
     if figure["absent"]:
         return f"absent: {', '.join(figure['absent'])}"
     return figure["status"] if figure["basis"] == "structure" else f"{figure['status']}, rates {figure['basis']}"
+
+
+def second_table(second: Document) -> Group:
+    """Another simulator's figures beside the bill's."""
+    rows = [
+        (row["name"], row["unit"], _or_off(row["ours"]), _or_off(row["theirs"]), row["ratio"], row["note"])
+        for row in second["rows"]
+    ]
+    columns = ("figure", "unit", "ours #", "theirs #", "theirs / ours #", "")
+    return table(f"A second opinion: {second['simulator']}", columns, rows, "\n".join(second_notes(second)))
+
+
+def _or_off(number: float | None) -> object:
+    return "off" if number is None else _short(number)
+
+
+def second_notes(second: Document) -> list[str]:
+    """What to know of a second opinion: on which samples, and what the host did."""
+    same = "the same images as ours" if second["same_images"] else "other images than ours: counts may differ"
+    said = [f"{second['samples']} samples, {same}"]
+    if not second["same_cores"]:
+        said.append("tiles lie on other cores there, so messages differ: export with the --images that map is given")
+    helped = [f"{kind} {100 * share:.0f} %" for kind, share in second["host"].items()]
+    return said + ([f"neurons times steps whose bias the host changed: {', '.join(helped)}"] if helped else [])
 
 
 def attention_table(document: Document) -> Group:

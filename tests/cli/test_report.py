@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neurodeploy import api
 from tests.cli.conftest import SAMPLES, Command, Files
 
 pytest.importorskip("jinja2", reason="the page needs jinja2, which this environment does not have")
@@ -17,7 +18,8 @@ def test_report_writes_one_page(call: Command, files: Files, tmp_path: Path) -> 
     path = tmp_path / "report.html"
     found = call("report", files.artefact, "--images", files.data, "-o", path, *QUICK, "--json")
     assert found.code == 0
-    assert found.document == {"output": str(path), "bytes": path.stat().st_size, "samples": SAMPLES}
+    size = path.stat().st_size
+    assert found.document == {"output": str(path), "bytes": size, "samples": SAMPLES, "fits": True}
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     text = path.read_text()
     assert text.startswith("<!DOCTYPE html>") and "integer accuracy" in text
@@ -25,12 +27,26 @@ def test_report_writes_one_page(call: Command, files: Files, tmp_path: Path) -> 
 
 def test_target_labels_and_date_are_passed_on(call: Command, files: Files, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    words = ("--target", "loihi1", "--limit", "5", "--date", "22 November 2026")
+    words = ("--target", "loihi2", "--limit", "5", "--date", "22 November 2026")
     found = call("report", files.artefact, "--images", files.images, "-o", path, *QUICK, *words)
     assert (found.code, found.out) == (0, "")
     assert f"wrote {path}" in found.err
     text = path.read_text()
-    assert "22 November 2026" in text and "No labels were given" in text and "loihi1" in text
+    assert "22 November 2026" in text and "No labels were given" in text and "loihi2" in text
+
+
+def test_an_unfit_target_ends_with_4_and_the_page_is_there(call: Command, files: Files, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    words = ("report", files.artefact, "--images", files.images, "-o", path, *QUICK, "--target", "loihi1")
+    found = call(*words, "--json")
+    assert found.code == 4 and found.document["fits"] is False and found.document["exit_code"] == 4
+    wanted = api.load(files.artefact).map("loihi1").as_json()["findings"]
+    assert found.document["findings"] == wanted
+    assert "It does not fit" in path.read_text()
+    path.unlink()
+    people = call(*words)
+    assert (people.code, people.out) == (4, "") and path.exists()
+    assert f"wrote {path}" in people.err and "next:" in people.err
 
 
 @pytest.mark.parametrize(

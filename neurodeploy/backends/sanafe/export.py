@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,16 @@ README = """# {name} for SANA-FE 2.2, on {title}
 
 
 def export(
-    graph: MappedGraph, placement: Placement | None, target: Target, folder: Path, overwrite: bool = False
+    graph: MappedGraph,
+    placement: Placement | None,
+    target: Target,
+    folder: Path,
+    overwrite: bool = False,
+    identity: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write arch.yaml, network.yaml, network.json, network.npz, run.py and README.md: whole, or not at all.
 
+    identity: of which network, chip and lowering it is, see `result.identity_of`; sanafe.json will say it.
     Raises UsageError for a folder that is there (ND-X001; with `overwrite` one of another origin) or that cannot be
     written (ND-X002); UnsupportedModelError (ND-X003) with every layer that SANA-FE cannot be given; DoesNotFitError
     for a placement without coordinates; VerifyError where the graph breaks a rule.
@@ -63,7 +69,7 @@ def export(
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp("", f".{folder.name}.", folder.parent))
         try:
-            _write(graph, placement, target, part)
+            _write(graph, placement, target, part, identity or {})
             part.chmod(0o755)
             if os.path.lexists(folder):
                 shutil.rmtree(folder)
@@ -101,7 +107,9 @@ def _require_supported(graph: MappedGraph) -> None:
         raise UnsupportedModelError(findings)
 
 
-def _write(graph: MappedGraph, placement: Placement | None, target: Target, folder: Path) -> None:
+def _write(
+    graph: MappedGraph, placement: Placement | None, target: Target, folder: Path, identity: Mapping[str, Any]
+) -> None:
     homes = homes_of(graph, placement, target)
     synapses = {c.name: listed(graph, c) for c in graph.crossbars}
     (folder / "arch.yaml").write_text(architecture(target, homes), encoding="utf-8")
@@ -109,7 +117,7 @@ def _write(graph: MappedGraph, placement: Placement | None, target: Target, fold
         file.writelines(network(graph, homes, synapses))
     with (folder / "network.npz").open("wb") as binary:
         np.savez_compressed(binary, **dict(_arrays(graph, synapses)))  # type: ignore[arg-type]
-    plain = json.dumps(_plain(graph, target, homes.mesh.chips), indent=1)
+    plain = json.dumps({**_plain(graph, target, homes.mesh.chips), "identity": identity}, indent=1)
     (folder / "network.json").write_text(plain + "\n", encoding="utf-8")
     shutil.copyfile(RUNTIME, folder / "run.py")
     counts = {"synapses": sum(len(rows) for rows, _, _ in synapses.values())}

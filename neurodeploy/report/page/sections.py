@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurodeploy.report.mapping import value
+from neurodeploy.report.mapping import second_notes, value
 from neurodeploy.report.page import svg
 from neurodeploy.report.page.activity import attention, bounds, raster, rates
 from neurodeploy.report.page.chip import MOST_CHIPS, cores_of, heat_maps
@@ -82,6 +82,8 @@ def chip(content: Content) -> Context | None:
         "bill": found,
         "figures": {title: [(f, value(f)) for f in figures] for title, figures in found["sections"].items()},
         "findings": _findings(found["findings"]),
+        "second": found.get("second_opinion"),
+        "second_notes": second_notes(found["second_opinion"]) if found.get("second_opinion") else [],
         "alternatives": _alternatives(found["attention"]),
         "maps": maps,
         "cores": cores if maps and maps[0].chips[0].squares else [],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from neurodeploy import api
+from neurodeploy.errors import UsageError
 from neurodeploy.exports import export_sanafe
 from neurodeploy.mapping import lower
 from tests.backends.sanafe.networks import figure, run_folder, spikes_of
@@ -56,9 +57,10 @@ def test_spikes_events_and_energy(
 ) -> None:
     """most: the share of LIFs and steps in which the host may add to what SANA-FE's own spikes bring."""
     images = digits[:SAMPLES]
-    folder = export_sanafe(deployed, tmp_path / "net", priced, residual=residual)
+    folder = export_sanafe(deployed, tmp_path / "net", priced, residual=residual, images=images)
     found, document = run_folder(sanafe_python, folder, images)
-    wanted, bill = deployed.run(images, "reference", "all"), deployed.map(priced, images, residual=residual)
+    wanted = deployed.run(images, "reference", "all")
+    bill = deployed.map(priced, images, residual=residual, sanafe=folder / "sanafe.json")
     graph = lower(deployed.graph, bill.attention["chosen"], residual=residual)
     assert np.array_equal(found["logits"], wanted.logits)
     assert len(wanted.spikes) == len(deployed.layers)
@@ -67,8 +69,14 @@ def test_spikes_events_and_energy(
     assert document["host"]["changed"]["lif"] < most * document["host"]["of"]["lif"]
     events = bill.figure("traffic", "synaptic events a step").value
     assert figure(document, "synaptic events")["value"] == pytest.approx(events * graph.steps, rel=1e-12)
-    for name in ("synapses", "neurons"):
+    for name in ("synapses", "neurons", "messages"):
         ours = bill.figure("energy", name)
         assert figure(document, name)["value"] == pytest.approx(ours.value, rel=1e-9)
         assert figure(document, name)["status"] == ours.status == "paper"
     assert figure(document, "time a step, mean")["value"] > bill.figure("pipeline", "time a step").value / 2
+    assert bill.second is not None and bill.second.same_images and bill.second.same_cores
+    ratios = {row.name: row.ratio for row in bill.second.rows}
+    alike = ("energy a sample", "synapses", "neurons", "messages", "synaptic events", "messages sent")
+    assert [ratios[name] for name in alike] == [pytest.approx(1, rel=1e-9)] * len(alike)
+    with pytest.raises(UsageError, match="figures on"):
+        deployed.map("loihi2", images, residual=residual, sanafe=folder / "sanafe.json")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import io
 import json
@@ -41,6 +42,7 @@ class Network:
             self.arrays = {key: arrays[key] for key in arrays.files}
         self.populations: list[Plain] = self.plain["populations"]
         self.size = {p["name"]: int(np.prod(p["shape"])) for p in self.populations}
+        self.images = ""  # a digest of those that run
         self.inputs: dict[str, list[Plain]] = {p["name"]: [] for p in self.populations}
         for crossbar in self.plain["crossbars"]:
             self.inputs[crossbar["target"]].append(crossbar)
@@ -58,6 +60,7 @@ class Network:
         """The source's payloads [N * T, pixels]: pixels stay for T steps, event frames bring their own."""
         code, steps = self.plain["encoding"], self.plain["steps"]
         codes = np.clip(np.rint(images.astype(np.float32) / np.float32(code["step"])), code["lo"], code["hi"])
+        self.images = hashlib.sha256(codes.astype("<i8").tobytes()).hexdigest()
         frames = codes.astype(np.int64).reshape(len(codes) * (steps if code["events"] else 1), -1)
         return frames if code["events"] else np.repeat(frames, steps, axis=0)
 
@@ -230,6 +233,7 @@ def document(network: Network, simulator: Simulator, host: Host, samples: int) -
         "simulator": f"sanafe {version('sanafe')}",
         "samples": samples,
         "steps": total,
+        "identity": {**network.plain["identity"], "images": network.images},
         "figures": [
             *energy,
             figure("time a step, mean", found["sim_time"] * 1e9 / total, "ns", times),
