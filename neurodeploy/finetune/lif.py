@@ -1,0 +1,123 @@
+"""The LIF population over all T steps: the integers of `numerics.lif_step` forward, surrogate gradients backward.
+
+    before[t] = clip(trunc0(after[t-1] (4096 - dv) / 4096) + 2^6 a[t] + bias)      s[t] = before[t] > 2^6 vth
+    after[t]  = before[t] (1 - s[t])
+
+Backward, rounding is passed straight through, the reset is detached (as SpikingJelly's detach_reset), and
+ds/dbefore = g'(before / unit - 1) / unit: g is a surrogate of SpikingJelly and unit the threshold in membrane units, so
+that its width is that of a float neuron of threshold 1 (Neftci, Mostafa and Zenke 2019, Surrogate Gradient Learning in
+Spiking Neural Networks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import surrogate as surrogates
+from torch import Tensor, nn
+
+from neurodeploy.ir.graph import Node
+from neurodeploy.numerics import Profile
+
+FLOAT32 = 1 << 24  # every integer up to this is a float32
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """The constants of a LIF population, in membrane units but for `gain` and `keep`.
+
+    gain: membrane units of one unit of the input.  threshold: fires above it.  unit: the threshold that the surrogate
+    counts in.  keep: what the decay leaves.  limit: the largest membrane.  exact: a float type that holds each step.
+    """
+
+    steps: int
+    gain: float
+    threshold: float
+    unit: float
+    keep: float
+    limit: float
+    exact: torch.dtype
+    surrogate: nn.Module
+
+    @classmethod
+    def of(cls, node: Node, steps: int, profile: Profile, counts: bool, surrogate: nn.Module) -> Neuron:
+        """Of a node. counts: it adds integer counts, so that `v > vth` stands for `v >= vth + 1`."""
+        vth, kept, one = node.integer("vth"), profile.decay_unit - node.integer("dv"), 1 << profile.threshold_shift
+        unit = float((vth + 1 if counts else max(vth, 1)) * one)
+        narrow = profile.state_max < FLOAT32 and kept & (kept - 1) == 0  # then v kept / 2^12 only shifts the exponent
+        exact = torch.float32 if narrow else torch.float64
+        keep, gain = kept / profile.decay_unit, float(one << node.integer("weight_exp"))
+        return cls(steps, gain, float(vth * one), unit, keep, float(profile.state_max), exact, surrogate)
+
+    def run(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes [T, N, *shape] in the type of x, and membranes before the reset.
+
+        x: [T, N, *shape], or [1, N, *shape] where every step sees the same.  bias: membrane units, broadcasts.
+        """
+        current = torch.add(bias.to(self.exact), x.to(self.exact), alpha=self.gain)
+        before = current.new_empty((self.steps, *current.shape[1:]))
+        spikes = torch.empty_like(before)
+        held: Tensor | None = None
+        for step, (v, fired) in enumerate(zip(before, spikes, strict=True)):
+            drive = current[step % len(current)]
+            torch.clamp(drive if held is None else held.add_(drive), -self.limit, self.limit, out=v)
+            torch.gt(v, self.threshold, out=fired)
+            if step + 1 < self.steps:
+                held = torch.addcmul(v, v, fired, value=-1).mul_(self.keep).trunc_()
+        return spikes.to(x.dtype), before
+
+    def through(self, upper: Tensor, before: Tensor) -> Tensor:
+        """Gradients of the spikes taken to the membranes, float32: upper * g'(before / unit - 1) / unit."""
+        excess = torch.add(_minus_one(before), before, alpha=1 / self.unit).float()
+        if type(self.surrogate) is surrogates.Sigmoid:  # in place, at a third of the cost
+            alpha = float(vars(self.surrogate)["alpha"])
+            rising = excess.mul_(alpha).sigmoid_()
+            risen: Tensor = torch.ops.aten.sigmoid_backward(upper, rising)
+            return risen.mul_(alpha / self.unit)
+        with torch.enable_grad():
+            excess = excess.detach().requires_grad_()
+            spikes = self.surrogate(excess)
+        (lower,) = torch.autograd.grad(spikes, excess, upper)
+        return lower.mul_(1 / self.unit)
+
+
+def _minus_one(like: Tensor) -> Tensor:
+    return torch.tensor(-1.0, dtype=like.dtype, device=like.device)
+
+
+class _Fire(torch.autograd.Function):
+    """`Neuron.run` with the gradients of the module's text."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
+        spikes, before = neuron.run(x, bias)
+        ctx.save_for_backward(spikes, before)
+        ctx.neuron, ctx.bias, ctx.single = neuron, (bias.shape, bias.dtype), len(x) == 1
+        ctx.mark_non_differentiable(before)
+        ctx.set_materialize_grads(False)
+        return spikes, before
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        upper = gradients[0]
+        if upper is None:
+            return None, None, None
+        spikes, before = ctx.saved_tensors
+        neuron: Neuron = ctx.neuron
+        lower = neuron.through(upper, before)
+        for step in range(neuron.steps - 2, -1, -1):
+            later = lower[step + 1]
+            lower[step].add_(torch.addcmul(later, later, spikes[step], value=-1), alpha=neuron.keep)
+        if ctx.single:
+            lower = lower.sum(0, keepdim=True)
+        shape, dtype = ctx.bias
+        bias = lower.sum_to_size((1, 1, *shape[2:])).to(dtype) if ctx.needs_input_grad[1] else None
+        return lower.mul_(neuron.gain), bias, None
+
+
+def fire(x: Tensor, bias: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
+    """Spikes [T, N, *shape] with surrogate gradients, and membranes before the reset; x, bias as of `Neuron.run`."""
+    spikes, before = _Fire.apply(x, bias, neuron)  # type: ignore[no-untyped-call]
+    return spikes, before
