@@ -7,6 +7,11 @@ lava/proc/lif/models.py, PyLifModelBitAcc; checked against them in tests/backend
     v = trunc0(v * (4096 - dv) / 4096) + u + bias_mant * 2^bias_exp
     v = clip(v, -(2^23 - 1), 2^23 - 1)
     s = v > vth * 2^6 ;  v = 0 where s
+
+A neuron whose synaptic current has a memory (attribute du below 4096; CUBA of SLAYER) keeps a part of it, also where it
+fires:
+
+    u = trunc0(u * (4096 - du) / 4096) + a * 2^6  |u| <= 2^23 - 1, proven, never wrapped
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
+NO_MEMORY = 4096  # du of a synaptic current that lasts for its step alone
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Profile:
     state_bits: int = 24  # membrane, signed: |v| <= 2^23 - 1
     threshold_bits: int = 17  # unsigned mantissa vth, one a population
     threshold_shift: int = 6  # v and vth carry 6 fractional bits over the weight unit
-    decay_bits: int = 12  # dv in 0..4095, v keeps (4096 - dv) / 4096
+    decay_bits: int = 12  # dv in 0..4095, v keeps (4096 - dv) / 4096; du in 1..4096 likewise, Lava's own is du - 1
     bias_bits: int = 13  # signed mantissa
     bias_exponent_max: int = 7
     payload_bits: int = 24  # signed payload of a graded spike
@@ -89,8 +95,37 @@ def lif_step(
     Returns (spikes 0/1, v after reset), both int64 of the shape of the activation.
     Source: PyLifModelBitAcc, lava-nc 0.10.0; the decay truncates towards zero.
     """
-    kept = np.sign(membrane) * (np.abs(membrane) * (profile.decay_unit - dv) >> profile.decay_bits)
-    membrane = kept + (activation << profile.threshold_shift) + bias
+    return _fired(activation << profile.threshold_shift, membrane, bias, vth, dv, profile)
+
+
+def cuba_step(
+    activation: Int64,
+    state: tuple[Int64, Int64],
+    bias: Int64,
+    vth: int,
+    decays: tuple[int, int],
+    profile: Profile = LOIHI_LAVA,
+) -> tuple[Int64, tuple[Int64, Int64]]:
+    """One time step of a LIF population whose synaptic current has a memory; `lif_step` is the case du = 4096.
+
+    state: (u, v) before the step, membrane units.  decays: (du, dv) in 1/4096.  The rest as in `lif_step`.
+    Returns (spikes 0/1, (u, v after reset)), int64; a spike leaves u as it is. Source: as `lif_step`.
+    """
+    (current, membrane), (du, dv) = state, decays
+    current = _kept(current, du, profile) + (activation << profile.threshold_shift)
+    spikes, membrane = _fired(current, membrane, bias, vth, dv, profile)
+    return spikes, (current, membrane)
+
+
+def _fired(current: Int64, membrane: Int64, bias: Int64, vth: int, dv: int, profile: Profile) -> tuple[Int64, Int64]:
+    """(spikes, v after reset) of a current in membrane units."""
+    membrane = _kept(membrane, dv, profile) + current + bias
     membrane = np.clip(membrane, -profile.state_max, profile.state_max)
     spikes = (membrane > vth << profile.threshold_shift).astype(np.int64)
     return spikes, np.where(spikes == 1, np.int64(0), membrane)
+
+
+def _kept(state: Int64, decay: int, profile: Profile) -> Int64:
+    """trunc0(state * (4096 - decay) / 4096)."""
+    kept: Int64 = np.sign(state) * (np.abs(state) * (profile.decay_unit - decay) >> profile.decay_bits)
+    return kept

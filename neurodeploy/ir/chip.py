@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.ir.mapped import CUSTOM, PopulationKind, Port
 from neurodeploy.ir.types import Interval
+from neurodeploy.numerics import NO_MEMORY
 
 Bias = Literal["none", "channel", "neuron"]
 Shape = tuple[int, ...]
@@ -96,6 +97,7 @@ class Neurons:
     interval: Interval
     vth: int = 0
     dv: int = 0
+    du: int = NO_MEMORY
     bias: Bias = "none"
     resets: bool = False
     value: str = ""

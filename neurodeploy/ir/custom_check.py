@@ -19,7 +19,7 @@ from neurodeploy.ir.mapped import (
     SparseWeights,
     apply_views,
 )
-from neurodeploy.numerics import Int64
+from neurodeploy.numerics import NO_MEMORY, Int64
 
 # (part, what is needed, whether it holds, what there is)
 Claim = tuple[str, str, bool, object]
@@ -45,8 +45,8 @@ def custom_claims(graph: MappedGraph) -> Iterator[Claim]:
 
 
 def idle(p: Population) -> bool:
-    """Whether a LIF keeps nothing from one time step to the next (dv of all ones) and has no bias."""
-    return p.dv == (1 << 12) - 1 and not p.bias_mant.any()
+    """Whether a LIF keeps nothing from one time step to the next (dv of all ones, no memory in u) and has no bias."""
+    return p.dv == NO_MEMORY - 1 and p.du == NO_MEMORY and not p.bias_mant.any()
 
 
 def phase_claims(graph: MappedGraph) -> Iterator[Claim]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from neurodeploy.ir.graph import Node, Tensor
 from neurodeploy.ir.types import BINARY, Interval, ValueType
+from neurodeploy.numerics import NO_MEMORY
 
 Infer = Callable[[Node, tuple[ValueType, ...], int], ValueType]
 
@@ -96,6 +97,11 @@ def neuron_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueT
     return inputs[0]
 
 
+def decay_of_current(node: Node) -> int:
+    """du of a LIF: what its synaptic current loses a step, in 1/4096; all of it where the attribute is left out."""
+    return node.integer("du") if "du" in node.attributes else NO_MEMORY
+
+
 def lif_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
     """lif: binary spikes of the shape of its input."""
     (x,) = inputs
@@ -104,6 +110,7 @@ def lif_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType
     fits = all(b in (1, n) for b, n in zip(bias.shape, x.shape, strict=True))
     require(fits, f"a bias that broadcasts to {x.shape}", bias.shape)
     require(0 <= node.integer("dv") <= 4095, "dv in 0..4095", node.integer("dv"))
+    require(1 <= decay_of_current(node) <= NO_MEMORY, f"du in 1..{NO_MEMORY}", decay_of_current(node))
     require(node.integer("vth") >= 0, "vth >= 0", node.integer("vth"))
     for name in ("weight_exp", "bias_exp"):
         require(0 <= node.integer(name) < 32, f"{name} in 0..31", node.integer(name))

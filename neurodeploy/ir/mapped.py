@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import Interval
+from neurodeploy.numerics import NO_MEMORY
 
 PopulationKind = Literal["source", "lif", "sum", "relu", "product", "max", "hold", "memory"]
 CUSTOM: frozenset[PopulationKind] = frozenset({"max", "hold", "memory"})  # no stock Lava process
@@ -66,7 +67,8 @@ class Population:
 
     source   sends the encoded pixels of a sample in each of its T steps.
     lif      v = trunc0(v * (4096 - dv) / 4096) + (a << 6) + bias; fires 1 where v > vth << 6, then v = 0.
-             resets: the membrane is cleared when a sample begins; a stateless one has dv = 4095 and no bias.
+             With du below 4096, u = trunc0(u * (4096 - du) / 4096) + (a << 6) in place of a << 6.
+             resets: u and v are cleared when a sample begins; a stateless one has dv = 4095, du = 4096 and no bias.
     sum      sends its input as a graded payload (GradedVec, vth = 0).
     relu     sends max(0, input) as a graded payload (GradedReluVec, vth = 0).
     product  sends input 1 times input 2 as a graded payload (ProdNeuron, vth = 0, exp = 0).
@@ -74,8 +76,8 @@ class Population:
     Custom, which no stock Lava process is (backends/lava/runtime/custom):
 
     max      sends the largest of its 2 to 4 inputs, one a port, as a graded payload.
-    hold     a lif that takes its input, leaks, fires and resets in the time steps of its phase alone, and keeps its
-             membrane in between.
+    hold     a lif that takes its input, leaks, fires and resets in the time steps of its phase alone, and keeps u and
+             v in between.
     memory   counts, over a period, the steps in which KEY and VALUE come together; in the next period it sends that
              count in each step that has a QUERY.  Keys and values come one period before queries, which count as D.
 
@@ -93,6 +95,7 @@ class Population:
     interval: Interval
     vth: int = 0
     dv: int = 0
+    du: int = NO_MEMORY
     bias_mant: NDArray[np.int64] = field(default_factory=lambda: np.zeros((), np.int64))
     bias_exp: int = 0
     resets: bool = False

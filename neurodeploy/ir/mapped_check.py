@@ -105,11 +105,12 @@ def _population_rules(p: Population, profile: Profile) -> Iterator[Rule]:
     if p.kind == "source":
         yield Rule(TIMING, p.name, "a source at depth 0", p.depth == 0, p.depth)
     if p.kind == "lif":
-        yield Rule(TIMING, p.name, "a reset, or no memory", p.resets or idle(p), f"dv {p.dv} and no reset")
+        yield Rule(TIMING, p.name, "a reset, or no memory", p.resets or idle(p), f"dv {p.dv}, du {p.du} and no reset")
     fits = broadcasts(p.bias_mant.shape, p.shape)
     yield Rule(SHAPES, p.name, f"a bias that broadcasts to {p.shape}", fits, p.bias_mant.shape)
     yield _width(p.name, "vth", _one(p.vth), unsigned(profile.threshold_bits))
     yield _width(p.name, "dv", _one(p.dv), unsigned(profile.decay_bits))
+    yield _width(p.name, "du", _one(p.du), Interval(1, profile.decay_unit))
     yield _width(p.name, "bias mantissas", _span(p.bias_mant), signed(profile.bias_bits))
     yield _width(p.name, "bias exponent", _one(p.bias_exp), Interval(0, profile.bias_exponent_max))
     yield _width(p.name, "payloads", p.interval, _symmetric(profile.payload_max))

@@ -20,7 +20,8 @@ BOTH = TRACED | QUANTIZED
 class Op:
     """Declaration of an op.
 
-    inputs: names of the ports.  attributes: name -> "int", "float" or "ints".  tensors: names; "bias?" is optional.
+    inputs: names of the ports.  attributes: name -> "int", "float" or "ints".  tensors: names.  A "?" at the end of a
+    name of an attribute or a tensor says that it is optional.
     state: what it keeps from step to step.  stages: where it is legal.  types: shape inference and interval transfer.
     doc: equation, units, source.
     """
@@ -35,6 +36,16 @@ class Op:
     state: tuple[str, ...] = ()
 
     @property
+    def required_attributes(self) -> frozenset[str]:
+        """Attributes that every node of the op has."""
+        return frozenset(name for name in self.attributes if not name.endswith("?"))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Attribute that a node of the op may have -> "int", "float" or "ints"."""
+        return {name.rstrip("?"): kind for name, kind in self.attributes.items()}
+
+    @property
     def required_tensors(self) -> frozenset[str]:
         """Tensors that every node of the op has."""
         return frozenset(name for name in self.tensors if not name.endswith("?"))
@@ -47,7 +58,7 @@ class Op:
 
 WINDOW = {"stride": "ints", "padding": "ints"}
 NEURON = {"decay": "float", "threshold": "float", "decay_input": "int"}
-LIF = {"vth": "int", "dv": "int", "weight_exp": "int", "bias_exp": "int"}
+LIF = {"vth": "int", "dv": "int", "du?": "int", "weight_exp": "int", "bias_exp": "int"}
 ENCODE = {"shape": "ints", "step": "float", "lo": "int", "hi": "int"}
 SLICE = {"axis": "int", "start": "int", "stop": "int"}
 REDUCE = {"axes": "ints", "keepdims": "int"}
@@ -81,7 +92,8 @@ _TABLE = (
     Op(
         "lif", ("x",), LIF, ("bias_mant",), QUANTIZED, infer.lif_type,
         "a = x 2^weight_exp; v' = trunc0(v (4096 - dv) / 4096) + a 2^6 + bias_mant 2^bias_exp; s = v' > vth 2^6;"
-        " v = 0 where s; v starts at 0 in each sample. Profile loihi-lava.",
+        " v = 0 where s; v starts at 0 in each sample. With du, 1..4096, u in place of a 2^6:"
+        " u = trunc0(u (4096 - du) / 4096) + a 2^6, 0 at first, no matter who fires. Profile loihi-lava.",
         state=("v",),
     ),
     Op(

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.infer import decay_of_current
 from neurodeploy.ir.types import Interval, ValueType, signed, unsigned
 from neurodeploy.ir.verify import types
-from neurodeploy.numerics import PROFILES, Profile
+from neurodeploy.numerics import NO_MEMORY, PROFILES, Profile
 
 _NEXT = {"input payload": "fewer residual additions before this layer, or a spiking neuron in front of it"}
 _NEXT_ELSE = "fewer weight_bits in this layer, or fewer inputs a neuron"
@@ -47,6 +49,11 @@ def activation(node: Node, x: ValueType) -> Interval:
     return x.range.scaled(1 << node.integer("weight_exp"))
 
 
+def remembers(node: Node) -> bool:
+    """Whether the synaptic current of a LIF lasts beyond its step."""
+    return decay_of_current(node) < NO_MEMORY
+
+
 def bias_units(node: Node) -> Interval:
     """The bias of a LIF in membrane units, over all its neurons."""
     bias = node.tensors["bias_mant"].astype(np.int64)
@@ -58,20 +65,29 @@ def membrane(node: Node, x: ValueType, steps: int, profile: Profile) -> Interval
 
     After each step a neuron either fired and is 0, or holds at most vth * 2^6; the decay truncates towards zero.
     """
-    current = activation(node, x).scaled(1 << profile.threshold_shift) + bias_units(node)
+    bias = bias_units(node)
     keep, ceiling = profile.decay_unit - node.integer("dv"), node.integer("vth") << profile.threshold_shift
     held = seen = Interval(0, 0)
-    for _ in range(steps):
-        kept = Interval(*(_decayed(v, keep, profile) for v in (held.lo, held.hi)))
-        before = kept + current
+    for current in currents(node, x, steps, profile):
+        before = _decayed(held, keep, profile) + current + bias
         seen = seen.union(before)
         held = Interval(min(0, before.lo, ceiling), max(0, min(before.hi, ceiling)))
     return seen
 
 
-def _decayed(v: int, keep: int, profile: Profile) -> int:
-    size = abs(v) * keep >> profile.decay_bits
-    return size if v >= 0 else -size
+def currents(node: Node, x: ValueType, steps: int, profile: Profile) -> Iterator[Interval]:
+    """The worst-case synaptic current of each of the T steps, in membrane units, without the bias."""
+    keep = profile.decay_unit - decay_of_current(node)
+    fresh, current = activation(node, x).scaled(1 << profile.threshold_shift), Interval(0, 0)
+    for _ in range(steps):
+        current = _decayed(current, keep, profile) + fresh
+        yield current
+
+
+def _decayed(state: Interval, keep: int, profile: Profile) -> Interval:
+    """The decay is monotonic, so the ends of an interval tell."""
+    low, high = (abs(v) * keep >> profile.decay_bits for v in (state.lo, state.hi))
+    return Interval(low if state.lo >= 0 else -low, high if state.hi >= 0 else -high)
 
 
 def prove(graph: Graph) -> tuple[Bound, ...]:
@@ -127,5 +143,8 @@ def _lif_bounds(node: Node, x: ValueType, steps: int, profile: Profile) -> Itera
         "bias exponent": (Interval(exponent, exponent), Interval(0, profile.bias_exponent_max)),
         "membrane": (membrane(node, x, steps, profile), symmetric(profile.state_max)),
     }
+    if remembers(node):
+        worst = reduce(Interval.union, currents(node, x, steps, profile), Interval(0, 0))
+        spans["current"] = worst, symmetric(profile.state_max)
     for quantity, (interval, limit) in spans.items():
         yield Bound(node.name, quantity, interval, limit, source)

@@ -72,12 +72,12 @@ def _port_problems(op: Op, node: Node, found: Mapping[str, ValueType]) -> Iterat
 
 
 def _attribute_problems(op: Op, attributes: Mapping[str, Attribute]) -> Iterator[tuple[str, str]]:
-    if set(attributes) != set(op.attributes):
+    if not op.required_attributes <= set(attributes) <= set(op.kinds):
         yield f"attributes {sorted(op.attributes)}", f"{sorted(attributes)}"
         return
-    for name, kind in op.attributes.items():
-        if not isinstance(attributes[name], _ATTRIBUTE_TYPES[kind]):
-            yield f"{name} of type {kind}", f"{attributes[name]!r}"
+    for name, value in attributes.items():
+        if not isinstance(value, _ATTRIBUTE_TYPES[op.kinds[name]]):
+            yield f"{name} of type {op.kinds[name]}", f"{value!r}"
 
 
 def _tensor_problems(op: Op, node: Node) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.mapped import AttentionOrder, Population
+from neurodeploy.ir.proof import remembers
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses
@@ -100,8 +101,15 @@ def saturation_conditions(graph: Graph, chain: Chain) -> tuple[Condition, ...]:
         Condition("spikes that the clipped counts are multiplied with", str(factor), factor.range.within(BINARY)),
         Condition("counts that are never negative", str(count), count.lo >= 0),
         Condition("no negative bias", str(lowest), lowest >= 0),
+        Condition("a current that lasts for its step", *_lasting(chain.lif)),
         Condition(f"a count that fires of at most {MOST_LEVELS}", str(level), level <= MOST_LEVELS),
     )
+
+
+def _lasting(lif: Node | None) -> tuple[str, bool]:
+    """A current that lasts would remember the counts that were clipped: (du, whether it does not)."""
+    lasting = lif is not None and remembers(lif)
+    return f"du = {lif.integer('du')}" if lif and lasting else "one that does", not lasting
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError
 from neurodeploy.ir.chip import Nest
 from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.infer import decay_of_current
 from neurodeploy.ir.mapped import (
     AttentionOrder,
     ConvWeights,
@@ -254,6 +255,7 @@ def _lif(state: Lowering, node: Node) -> Signal:
         interval=BINARY,
         vth=node.integer("vth"),
         dv=dv,
+        du=decay_of_current(node),
         bias_mant=bias,
         bias_exp=node.integer("bias_exp"),
         resets=True,

@@ -54,7 +54,8 @@ def structure_of(network: ChipNetwork, given: Mapping[str, tuple[AtMost, ...]] |
 def _stateless(neurons: Neurons, network: ChipNetwork) -> bool:
     if neurons.kind == "product":
         return True
-    forgets = neurons.dv >= PROFILES[network.profile].decay_unit - 1
+    unit = PROFILES[network.profile].decay_unit
+    forgets = neurons.dv >= unit - 1 and neurons.du >= unit
     return neurons.kind == "lif" and forgets and neurons.bias == "none" and not neurons.resets and neurons.vth >= 0
 
 

@@ -63,7 +63,8 @@ def _refused(joint: Joint) -> Finding:
 
 def _neurons(p: Population, plan: Plan | None) -> Neurons:
     every = plan is not None and plan.hears_all(p.name)
-    return Neurons(p.name, p.kind, p.shape, p.depth, p.interval, p.vth, p.dv, _bias(p), p.resets, p.value, every)
+    who = (p.name, p.kind, p.shape, p.depth, p.interval)
+    return Neurons(*who, vth=p.vth, dv=p.dv, du=p.du, bias=_bias(p), resets=p.resets, value=p.value, every=every)
 
 
 def _bias(p: Population) -> Bias:

@@ -108,6 +108,8 @@ FAULTS: list[tuple[str, str, Fault]] = [
     (SYNAPSES, "one synapse a pair", weights("sparse", lambda w: {"rows": 0 * w.rows, "cols": 0 * w.cols})),
     (WIDTHS, "vth in", population(LIF, vth=1 << 17)),
     (WIDTHS, "dv in", population(LIF, dv=4096)),
+    (WIDTHS, "du in", population(LIF, du=0)),
+    (WIDTHS, "du in", population(LIF, du=4097)),
     (WIDTHS, "bias mantissas in", population(LIF, bias_mant=np.array(4096))),
     (WIDTHS, "bias exponent in", population(LIF, bias_exp=8)),
     (WIDTHS, "payloads in", population(POOLED, interval=Interval(0, 1 << 23))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from itertools import product
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from neurodeploy.errors import DoesNotFitError
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.infer import conv_sums
-from neurodeploy.ir.proof import membrane, prove, require_proof
+from neurodeploy.ir.proof import currents, membrane, node_bounds, prove, require_proof
 from neurodeploy.ir.types import Interval, ValueType
-from neurodeploy.numerics import LOIHI_LAVA, lif_step
+from neurodeploy.numerics import LOIHI_LAVA, cuba_step, lif_step
 from tests.ir.graphs import conv, encode, lif, quantized, small
 
 
@@ -56,6 +57,55 @@ def test_membrane_interval_is_reached_below_threshold(dv: int, exponent: int) ->
     worst = np.array([[span.lo] * steps, [span.hi] * steps]) << exponent
     seen = membranes(worst, -5, 1 << 16, dv)
     assert membrane(node, ValueType((1,), span), steps, LOIHI_LAVA) == Interval(int(seen.min()), int(seen.max()))
+
+
+def cuba_runs(activations: np.ndarray, node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """(currents, membranes before the fire rule) of every row of activations [rows, T], by the written step."""
+    u = v = np.zeros(len(activations), np.int64)
+    flows, seen = [], []
+    bias, (vth, dv, du) = np.int64(node.tensors["bias_mant"][0]), (node.integer(key) for key in ("vth", "dv", "du"))
+    for a in activations.T:
+        seen.append(cuba_step(a, (u, v), bias, LOIHI_LAVA.state_max, (du, dv))[1][1])
+        _, (u, v) = cuba_step(a, (u, v), bias, vth, (du, dv))
+        flows.append(u)
+    return np.stack(flows), np.stack(seen)
+
+
+@pytest.mark.parametrize("du", [1, 37, 1024, 2049, 4095, 4096])
+@pytest.mark.parametrize(("vth", "dv", "bias"), [(0, 2048, 0), (1, 0, -40), (30, 3000, 17)])
+def test_no_input_leaves_the_intervals_of_a_current_that_lasts(du: int, vth: int, dv: int, bias: int) -> None:
+    span, steps = Interval(-2, 3), 4
+    node = lif("lif", "x", [bias], vth=vth, dv=dv, du=du)
+    flows, seen = cuba_runs(np.array(list(product(range(span.lo, span.hi + 1), repeat=steps))), node)
+    assert reduce(Interval.union, currents(node, ValueType((1,), span), steps, LOIHI_LAVA)) == Interval(
+        int(flows.min()), int(flows.max())
+    )
+    bound = membrane(node, ValueType((1,), span), steps, LOIHI_LAVA)
+    assert bound.lo <= seen.min() and bound.hi >= seen.max()
+
+
+@pytest.mark.parametrize("du", [1, 205, 4095])
+def test_intervals_of_a_current_that_lasts_are_reached_below_threshold(du: int) -> None:
+    span, steps = Interval(-70, 90), 6
+    node = lif("lif", "x", [-5], vth=1 << 16, du=du)
+    flows, seen = cuba_runs(np.array([[span.lo] * steps, [span.hi] * steps]), node)
+    found = {bound.quantity: bound.interval for bound in node_bounds(node, _types(span), steps, LOIHI_LAVA)}
+    assert found["membrane"] == Interval(int(seen.min()), int(seen.max()))
+    assert found["current"].lo == flows.min() and found["current"].hi == flows.max()
+
+
+def _types(span: Interval) -> dict[str, ValueType]:
+    return {"x": ValueType((1,), span), "lif": ValueType((1,), Interval(0, 1))}
+
+
+def test_a_current_beyond_the_state_is_refused_and_one_that_forgets_is_no_matter() -> None:
+    span, steps = Interval(0, 1 << 15), 6
+    for du, fits in ((4095, True), (1024, True), (1, False)):
+        node = lif("lif", "x", [0], vth=0, dv=4095, du=du)
+        bounds = {bound.quantity: bound for bound in node_bounds(node, _types(span), steps, LOIHI_LAVA)}
+        assert bounds["current"].holds == fits
+    plain = lif("lif", "x", [0])
+    assert "current" not in {bound.quantity for bound in node_bounds(plain, _types(span), steps, LOIHI_LAVA)}
 
 
 def test_small_graph_is_proven() -> None:

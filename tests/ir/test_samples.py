@@ -55,7 +55,7 @@ def test_same_seed_same_graph() -> None:
 
 def bodies(graph: Graph) -> set[int]:
     known = types(graph)
-    return {BODIES.index(body_for(n.op, tuple(known[i] for i in n.inputs))) for n in graph.nodes}
+    return {BODIES.index(body_for(n, tuple(known[i] for i in n.inputs))) for n in graph.nodes}
 
 
 def test_random_graphs_use_every_body() -> None:
@@ -71,6 +71,7 @@ def test_random_graphs_vary() -> None:
     assert {node.integer("lo") < 0 for graph in GRAPHS for node in graph.encoders} == {True, False}
     assert {graph.encoders[0].op for graph in GRAPHS} == set(ENCODERS)
     assert {0, 2048, 4095} <= {node.integer("dv") for node in lifs}
+    assert {1, 2048, 4095, None} <= {node.attributes.get("du") for node in lifs}
     assert {node.integer("weight_exp") for node in lifs} >= {0, 1, 2}
 
 

@@ -56,6 +56,8 @@ ILLEGAL = {
     "step 0": (node("encode", shape=(2,), step=0.0, lo=0, hi=1), "a positive step"),
     "empty image": (node("encode", shape=(0, 4), step=1.0, lo=0, hi=1), "positive sizes"),
     "decay above 12 bits": (lif("bad", "pixels", [[[0]]], dv=4096), "dv in 0..4095"),
+    "current without decay": (lif("bad", "pixels", [[[0]]], du=0), "du in 1..4096"),
+    "decay of a current above one": (lif("bad", "pixels", [[[0]]], du=4097), "du in 1..4096"),
     "negative threshold": (lif("bad", "pixels", [[[0]]], vth=-1), "vth >= 0"),
     "exponent without bound": (lif("bad", "pixels", [[[0]]], weight_exp=99), "weight_exp in 0..31"),
     "bias of another shape": (lif("bad", "pixels", [[[0]], [[0]], [[0]]]), "broadcasts"),

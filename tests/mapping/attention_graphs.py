@@ -10,7 +10,7 @@ HEADS, STEPS = 2, 3
 
 
 def attention(
-    tokens: int, channels: int, theta: int, kv: bool = True, bias: int = 0, lo: int = 0, hi: int = 1
+    tokens: int, channels: int, theta: int, kv: bool = True, bias: int = 0, lo: int = 0, hi: int = 1, **current: int
 ) -> Graph:
     """A LIF that fires at `theta` counts; pre-scaled by 2^(T - 1), as the quantizer embeds it."""
     shape = (HEADS, tokens, channels)
@@ -19,7 +19,7 @@ def attention(
         Node("slice", name, ("x",), {"axis": 0, "start": HEADS * i, "stop": HEADS * (i + 1)})
         for i, name in enumerate("qkv")
     ]
-    lif = {"vth": (theta << scale) - 1, "dv": 2048, "weight_exp": scale, "bias_exp": 0}
+    lif = {"vth": (theta << scale) - 1, "dv": 2048, "weight_exp": scale, "bias_exp": 0, **current}
     nodes = [
         Node("encode", "x", (), {"shape": (3 * HEADS, tokens, channels), "step": 1.0, "lo": lo, "hi": hi}),
         *parts,

@@ -70,6 +70,7 @@ def test_clipped_counts_need_few_bits() -> None:
 
 REFUSED = [
     ("kv-saturated", {"bias": -1}, "no negative bias"),
+    ("kv-saturated", {"du": 3000}, "a current that lasts for its step"),
     ("kv-saturated", {"hi": 2}, "spikes that the clipped"),
     ("kv-saturated", {"lo": -1}, "never negative"),
     ("kv-packed", {"lo": -1}, "never negative"),

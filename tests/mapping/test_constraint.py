@@ -144,7 +144,7 @@ def test_a_gate_is_as_sparse_as_what_it_gates() -> None:
     assert structure_of(gated("inhibit"), given).most["gate"] == given["in"]
 
 
-@pytest.mark.parametrize("change", [{"vth": 0}, {"dv": 2048}, {"bias": "channel"}, {"resets": True}])
+@pytest.mark.parametrize("change", [{"vth": 0}, {"dv": 2048}, {"du": 4095}, {"bias": "channel"}, {"resets": True}])
 def test_what_may_fire_for_itself_inherits_nothing(change: dict[str, object]) -> None:
     """A gate that either side opens, or one that remembers, can be active without what it gates."""
     network = gated("and")

@@ -100,6 +100,15 @@ def test_streamed_attention(tokens: int, steps: int) -> None:
     assert_equal_runs(graph, images, attention="stream", neurons="custom")
 
 
+def test_streamed_currents_last_from_period_to_period() -> None:
+    graph = attention(5, 4)
+    lasting = {n.name: replace(n, attributes={**n.attributes, "du": 1500}) for n in graph.of("lif")}
+    graph = graph.with_nodes(lasting.get(node.name, node) for node in graph.nodes)
+    plain = run(attention(5, 4), spikes_of(graph), "all")
+    assert (run(graph, spikes_of(graph), "all").spikes["a1"] != plain.spikes["a1"]).any()
+    assert_equal_runs(graph, spikes_of(graph), attention="stream", neurons="custom")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("steps", [1, 4])
 def test_streamed_families(family: str, steps: int) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from neurodeploy.ir.artefact import load
 from neurodeploy.ir.passes import remove_dead
 from neurodeploy.ir.samples import random_graph, random_images
 from tests.mapping.test_lower import assert_equal_runs
 
 GRAPHS, CHUNK = 200, 20
-FOUND = {0: "a grouped layer without positions", 3: "a max-pool over one axis", 16: "a weight of -128"}
+# Graphs that once differed, as artefacts, so that they outlive a change of the generator.
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.onnx"))
 
 
 @pytest.mark.parametrize("start", range(0, GRAPHS, CHUNK))
@@ -19,7 +23,11 @@ def test_mapped_equals_quantized(start: int) -> None:
         assert_equal_runs(graph, random_images(graph, 2, seed))
 
 
-@pytest.mark.parametrize("seed", FOUND, ids=FOUND.get)
-def test_what_once_differed(seed: int) -> None:
-    graph = remove_dead(random_graph(seed))
-    assert_equal_runs(graph, random_images(graph, 4, seed + 1))
+def test_corpus_is_there() -> None:
+    assert CORPUS
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_what_once_differed(path: Path) -> None:
+    graph = load(path)
+    assert_equal_runs(graph, random_images(graph, 4, 1))

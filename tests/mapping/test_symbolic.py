@@ -63,7 +63,7 @@ def assert_same_networks(network: ChipNetwork, graph: MappedGraph) -> None:
     assert (network.name, network.profile, network.steps) == (graph.name, graph.profile, graph.steps)
     assert (network.output, network.depth) == (graph.output, graph.depth)
     for own, other in zip(network.neurons, graph.populations, strict=True):
-        for field in ("name", "kind", "shape", "depth", "interval", "vth", "dv", "resets", "value", "size"):
+        for field in ("name", "kind", "shape", "depth", "interval", "vth", "dv", "du", "resets", "value", "size"):
             assert getattr(own, field) == getattr(other, field), (own.name, field)
         assert_same_bias(own, other.bias_mant, other.shape)
     for ours, listed_one in zip(network.synapses, graph.crossbars, strict=True):

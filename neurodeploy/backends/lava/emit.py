@@ -144,6 +144,7 @@ def _population(p: Population, key: str, arrays: Arrays) -> dict[str, Any]:
         "message_bits": _message_bits(p.interval),
         "vth": p.vth,
         "dv": p.dv,
+        "du": p.du,
         "bias_mant": f"{key}.bias_mant" if biased else "",
         "bias_exp": p.bias_exp,
         "resets": p.resets,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import INT32, Buffer, Space, Type, View, dense, loop, memory_order
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.graph import Graph, Node, live_nodes
-from neurodeploy.ir.proof import membrane, symmetric
+from neurodeploy.ir.infer import decay_of_current
+from neurodeploy.ir.proof import node_bounds, remembers, symmetric
 from neurodeploy.ir.types import SIGNED_BYTE, Interval, ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES, Profile
@@ -70,7 +71,8 @@ def check_widths(graph: Graph) -> None:
         if node.op == "conv":
             findings += _wide_weights(node)
         if node.op == "lif":
-            findings += _wide_neurons(node, membrane(node, known[node.inputs[0]], graph.steps, profile), profile)
+            bounds = list(node_bounds(node, known, graph.steps, profile))
+            findings += _wide_neurons(node, {bound.quantity: bound.interval for bound in bounds}, profile)
     if findings:
         raise DoesNotFitError(findings)
 
@@ -82,11 +84,13 @@ def _wide_weights(node: Node) -> Iterator[Finding]:
         yield _finding(node, "weights in int8", str(found))
 
 
-def _wide_neurons(node: Node, worst: Interval, profile: Profile) -> Iterator[Finding]:
+def _wide_neurons(node: Node, bounds: Mapping[str, Interval], profile: Profile) -> Iterator[Finding]:
     most, threshold = symmetric(profile.state_max), node.integer("vth") << profile.threshold_shift
     shift = profile.threshold_shift + node.integer("weight_exp")
-    if not (worst.within(most) and worst.within(INT32)):
-        yield _finding(node, f"membranes in {most}", f"worst case {worst}")
+    for quantity in ("membrane", "current"):
+        worst = bounds.get(quantity, most)
+        if not (worst.within(most) and worst.within(INT32)):
+            yield _finding(node, f"{quantity}s in {most}", f"worst case {worst}")
     if not Interval(threshold, threshold).within(INT32):
         yield _finding(node, "a threshold in int32", f"{threshold} membrane units")
     if shift >= MOST_SHIFT:
@@ -151,7 +155,8 @@ class _Planner:
             if fused is not None:
                 return self._sole(node, fused)
         if node.op == "lif":
-            return self._lif(node, self._view(node.inputs[0]))
+            x = self._view(node.inputs[0])
+            return self._lif(node, self._lasting(node, x) if remembers(node) else x)
         spans = [self.types[name].range for name in node.inputs]
         return LOWER[node.op](context, node, [self._view(name) for name in node.inputs], spans, known)
 
@@ -194,12 +199,35 @@ class _Planner:
         return readers[0].tensors["bias_mant"].shape[1:] == (1, 1)
 
     def _numbers(self, node: Node) -> tuple[int, int, int, int]:
-        """(shift, decay bits, keep, threshold in membrane units)."""
+        """(shift, decay bits, keep, threshold in membrane units); a lasting current comes in membrane units."""
         shift, unit = self.profile.threshold_shift, self.profile.decay_unit
         threshold = node.integer("vth") << shift
-        return shift + node.integer("weight_exp"), self.profile.decay_bits, unit - node.integer("dv"), threshold
+        left = 0 if remembers(node) else shift + node.integer("weight_exp")
+        return left, self.profile.decay_bits, unit - node.integer("dv"), threshold
+
+    def _current_numbers(self, node: Node) -> tuple[int, int, int, int]:
+        """The numbers of a neuron that never fires, whose membrane is the lasting current of this one."""
+        shift, unit = self.profile.threshold_shift + node.integer("weight_exp"), self.profile.decay_unit
+        return shift, self.profile.decay_bits, unit - decay_of_current(node), INT32.hi
+
+    def _lasting(self, node: Node, x: View) -> View:
+        """The synaptic current of a LIF that remembers it, int32 [T, *shape], membrane units."""
+        nothing = self.recorder.constant(np.zeros((1,) * (len(x.shape) - 1), np.int32), Type.I32)
+        silence = self.recorder.new(x.shape, memory_order(x), Type.U8)
+        current = replace(silence, buffer=Buffer(Space.ARENA, 4 * silence.buffer.size), type=Type.I32)
+        self._charge(x, silence, current, nothing, self._current_numbers(node))
+        return current
+
+    def _fused_current(self, node: Node, waiting: conv.Pending) -> View:
+        """The same straight from the convolution (and pooling) before it."""
+        current = replace(waiting.view, buffer=Buffer(Space.ARENA, 4 * int(np.prod(waiting.base.shape))), type=Type.I32)
+        nothing = np.zeros(waiting.outputs, np.int64)
+        conv.write_spikes(self.recorder, waiting, conv.Neuron(self._current_numbers(node), nothing, current))
+        return current
 
     def _fused_lif(self, node: Node, waiting: conv.Pending) -> View | None:
+        if remembers(node):
+            return self._lif(node, self._fused_current(node, waiting))
         bias = conv.channel_bias(waiting, _bias(node))
         if bias is None:
             return None
@@ -215,18 +243,22 @@ class _Planner:
         y = recorder.new(x.shape, memory_order(x), Type.U8)
         kept = replace(y, buffer=Buffer(Space.ARENA, 4 * y.buffer.size), type=Type.I32)
         kept_view = kept if node.name in self.probes else None
+        self._charge(x, y, kept_view, bias, self._numbers(node))
+        return self._probed(node, y, kept_view)
+
+    def _charge(self, x: View, y: View, kept: View | None, bias: View, numbers: tuple[int, int, int, int]) -> None:
+        """Neurons of input x: spikes y, membranes after reset."""
         shape = x.shape[1:]
         over = loop(shape, x.strides[1:], y.strides[1:], bias.broadcast(shape).strides[1:], key=1)
-        recorder.add(
+        self.recorder.add(
             "lif",
-            {"x": x, "y": y, "v": kept_view, "bias": bias},
+            {"x": x, "y": y, "v": kept, "bias": bias},
             loop=over,
-            neuron=self._numbers(node),
+            neuron=numbers,
             steps=self.graph.steps,
             step_x=x.strides[0],
             step_y=y.strides[0],
         )
-        return self._probed(node, y, kept_view)
 
     def _probed(self, node: Node, y: View, kept: View | None) -> View:
         """Write spikes and membranes of a probed LIF into the caller's arrays."""

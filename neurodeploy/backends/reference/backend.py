@@ -12,8 +12,10 @@ from neurodeploy.backends.reference.ops import STATELESS, Evaluate, encode
 from neurodeploy.backends.result import Probes, RunResult, require_room, select_probes
 from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.infer import decay_of_current
+from neurodeploy.ir.proof import remembers
 from neurodeploy.ir.verify import types
-from neurodeploy.numerics import PROFILES, Int64, Profile, lif_step
+from neurodeploy.numerics import PROFILES, Int64, Profile, cuba_step, lif_step
 from neurodeploy.progress import Progress
 
 Watch = Callable[[str, Int64], None]
@@ -67,7 +69,7 @@ def execute(
 def batch_size(graph: Graph) -> int:
     """Samples a slice, so that its memory is bounded whatever the network: all membranes, and the largest values."""
     known = types(graph)
-    held = sum(known[node.name].size for node in graph.of("lif"))
+    held = sum(known[node.name].size * (1 + remembers(node)) for node in graph.of("lif"))
     largest = max(value.size for value in known.values())
     return max(1, min(LARGEST_BATCH, MEMORY // (8 * (held + LIVE * largest))))
 
@@ -100,6 +102,7 @@ def _run_slice(
     graph: Graph, images: Images, record: _Record, part: slice, watch: Watch | None, ops: Mapping[str, Evaluate]
 ) -> Int64:
     membrane: dict[str, Int64] = {}
+    current: dict[str, Int64] = {}
     logits = graph.by_name[graph.output].tensors["bias"].astype(np.int64)
     profile, spent = PROFILES[graph.profile], _spent(graph)
     for step in range(graph.steps):
@@ -111,7 +114,7 @@ def _run_slice(
             elif node.op == "encode_events":
                 values[node.name] = encode(node, images[:, step])
             elif node.op == "lif":
-                values[node.name] = _lif(node, inputs[0], membrane, profile)
+                values[node.name] = _lif(node, inputs[0], membrane, current, profile)
                 record.keep(node.name, part, step, values[node.name], membrane[node.name])
             elif node.op == "readout":
                 logits = logits + inputs[0]
@@ -124,9 +127,15 @@ def _run_slice(
     return logits
 
 
-def _lif(node: Node, x: Int64, membrane: dict[str, Int64], profile: Profile) -> Int64:
+def _lif(node: Node, x: Int64, membrane: dict[str, Int64], current: dict[str, Int64], profile: Profile) -> Int64:
+    """The spikes; membrane, current: of each layer, from step to step."""
     bias = node.tensors["bias_mant"].astype(np.int64) << node.integer("bias_exp")
     before = membrane.get(node.name, np.zeros_like(x))
     activation = x << node.integer("weight_exp")
-    spikes, membrane[node.name] = lif_step(activation, before, bias, node.integer("vth"), node.integer("dv"), profile)
+    vth, dv = node.integer("vth"), node.integer("dv")
+    if not remembers(node):
+        spikes, membrane[node.name] = lif_step(activation, before, bias, vth, dv, profile)
+        return spikes
+    state, decays = (current.get(node.name, np.zeros_like(x)), before), (decay_of_current(node), dv)
+    spikes, (current[node.name], membrane[node.name]) = cuba_step(activation, state, bias, vth, decays, profile)
     return spikes

@@ -26,7 +26,7 @@ from neurodeploy.ir.mapped import (
     SparseWeights,
     apply_views,
 )
-from neurodeploy.numerics import PROFILES, Int64, lif_step
+from neurodeploy.numerics import PROFILES, Int64, cuba_step
 from neurodeploy.progress import Progress
 
 
@@ -93,6 +93,7 @@ class _Chip:
         self.longest = 1 + max((c.delay for c in mapped.crossbars), default=0)
         self.sent = {p.name: [np.zeros(p.size, np.int64)] * (self.longest + 1) for p in mapped.populations}
         self.counts = {p.name: np.zeros((2, p.size), np.int64) for p in mapped.populations if p.kind == "memory"}
+        self.current = {p.name: np.zeros(p.size, np.int64) for p in mapped.populations}
         self.membrane = {p.name: np.zeros(p.size, np.int64) for p in mapped.populations}
 
     def step(self, now: int) -> None:
@@ -141,15 +142,11 @@ class _Chip:
         since, before = now - population.depth + population.phases, self.membrane[population.name]
         begins = population.resets & (since % (self.mapped.steps * self.mapped.period) == 0)
         bias = np.broadcast_to(population.bias_mant.astype(np.int64) << population.bias_exp, population.shape)
-        spikes, after = lif_step(
-            total,
-            np.where(begins, 0, before),
-            bias.reshape(-1),
-            population.vth,
-            population.dv,
-            self.profile,
-        )
+        flowed = self.current[population.name]
+        state, decays = (np.where(begins, 0, flowed), np.where(begins, 0, before)), (population.du, population.dv)
+        spikes, (current, after) = cuba_step(total, state, bias.reshape(-1), population.vth, decays, self.profile)
         due = (since % self.mapped.period == 0) | (population.kind == "lif")
+        self.current[population.name] = np.where(due, current, flowed)
         self.membrane[population.name] = np.where(due, after, before)
         return np.where(due, spikes, 0)
 

@@ -22,6 +22,7 @@ from neurodeploy.ir.chip import Placement
 from neurodeploy.ir.mapped import MappedGraph
 from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.types import BINARY
+from neurodeploy.numerics import NO_MEMORY
 from neurodeploy.targets.target import Target
 
 FORMAT = "neurodeploy.sanafe"
@@ -96,13 +97,18 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
 
 
 def _require_supported(graph: MappedGraph) -> None:
-    """Raise UnsupportedModelError with every custom population: SANA-FE's neurons work in every step."""
+    """Raise UnsupportedModelError with every population of neurons that are none of SANA-FE's.
+
+    Those work in every step; their current lasts for it alone, and nothing resets one between samples.
+    """
     need, mend = "stock neurons, which work in every time step", "take the stock neurons (neurons='stock')"
     findings = [
         Finding("ND-X003", p.name, need, f"{p.kind} neurons, in {graph.period} steps a step of the network", mend)
         for p in graph.populations
         if p.kind not in KINDS or graph.period != 1
     ]
+    need, mend = "synaptic currents that last for a step", "run it on the backend lava, which has them"
+    findings += [Finding("ND-X003", p.name, need, f"du = {p.du}", mend) for p in graph.populations if p.du < NO_MEMORY]
     if findings:
         raise UnsupportedModelError(findings)
 

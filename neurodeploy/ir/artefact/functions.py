@@ -17,13 +17,14 @@ import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx import parser
 
+from neurodeploy.ir.graph import Node
 from neurodeploy.ir.types import BYTE, ValueType
 
 DOMAIN = "neurodeploy"
 OPSET = 18
 WEIGHT_ZERO = 128
 
-Choice = Callable[[tuple[ValueType, ...]], bool]
+Choice = Callable[[Node, tuple[ValueType, ...]], bool]
 
 
 def is_byte(value: ValueType) -> bool:
@@ -31,21 +32,25 @@ def is_byte(value: ValueType) -> bool:
     return value.range.within(BYTE)
 
 
-def _always(inputs: tuple[ValueType, ...]) -> bool:
+def _always(node: Node, inputs: tuple[ValueType, ...]) -> bool:
     return True
 
 
-def _all_bytes(inputs: tuple[ValueType, ...]) -> bool:
+def _all_bytes(node: Node, inputs: tuple[ValueType, ...]) -> bool:
     return all(is_byte(x) for x in inputs)
 
 
-def _no_position(inputs: tuple[ValueType, ...]) -> bool:
+def _no_position(node: Node, inputs: tuple[ValueType, ...]) -> bool:
     return len(inputs[0].shape) == 1
+
+
+def _with_current(node: Node, inputs: tuple[ValueType, ...]) -> bool:
+    return "du" in node.attributes
 
 
 @dataclass(frozen=True)
 class Body:
-    """One way to compute an op. Of an op's bodies the first whose `fits` holds for the input types is taken.
+    """One way to compute an op. Of an op's bodies the first whose `fits` holds for node and input types is taken.
 
     No name is that of a standard op with a required attribute: onnx's ReferenceEvaluator would ask for it.
     """
@@ -124,7 +129,7 @@ _CONV_DENSE = """ConvDense <stride, padding, groups, type> (x, weight) => (y) {
   y = Cast <to: int = @type> (sums)
 }"""
 
-_LIF = """Lif <vth, dv, weight_exp, bias_exp, steps> (x, bias_mant) => (y, membrane) {
+_ACTIVATION = """ (x, bias_mant) => (y, membrane) {
   two = Constant <value_int = 2> ()
   unit = Constant <value_int = 4096> ()
   fraction = Constant <value_int = 64> ()
@@ -138,8 +143,35 @@ _LIF = """Lif <vth, dv, weight_exp, bias_exp, steps> (x, bias_mant) => (y, membr
   bias_gain = Pow (two, bias_exp)
   bias_gain_int = Cast <to = 6> (bias_gain)
   bias_int = Cast <to = 6> (bias_mant)
-  bias = Mul (bias_int, bias_gain_int)
-  current = Add (activation, bias)
+  bias = Mul (bias_int, bias_gain_int)"""
+
+_CURRENT = """
+  current = Add (activation, bias)"""
+
+_LASTING_CURRENT = """
+  blocks = Constant <value_ints: ints = @steps> ()
+  others = Constant <value_ints = [-1]> ()
+  lines = Concat <axis = 0> (blocks, others)
+  activations = Reshape (activation, lines)
+  silent = Constant <value = int32 {0}> ()
+  synapses = Shape <start = 1> (activations)
+  silence = Expand (silent, synapses)
+  du = Constant <value_int: int = @du> ()
+  lasts = Sub (unit, du)
+  last_current, flows = Scan <num_scan_inputs = 1, body = flow (int32[?] u, int32[?] a)
+      => (int32[?] u_next, int32[?] u_after) {
+    u_wide = Cast <to = 7> (u)
+    u_product = Mul (u_wide, lasts)
+    u_quotient = Div (u_product, unit)
+    u_kept = Cast <to = 6> (u_quotient)
+    u_next = Add (u_kept, a)
+    u_after = Identity (u_next)
+  }> (silence, activations)
+  places = Shape (activation)
+  flowing = Reshape (flows, places)
+  current = Add (flowing, bias)"""
+
+_MEMBRANE = """
   steps = Constant <value_ints: ints = @steps> ()
   rest = Constant <value_ints = [-1]> ()
   rows = Concat <axis = 0> (steps, rest)
@@ -170,6 +202,9 @@ _LIF = """Lif <vth, dv, weight_exp, bias_exp, steps> (x, bias_mant) => (y, membr
   y = Reshape (spikes, shape)
   membrane = Reshape (membranes, shape)
 }"""
+
+_LIF = f"Lif <vth, dv, weight_exp, bias_exp, steps>{_ACTIVATION}{_CURRENT}{_MEMBRANE}"
+_CUBA_LIF = f"CubaLif <vth, dv, du, weight_exp, bias_exp, steps>{_ACTIVATION}{_LASTING_CURRENT}{_MEMBRANE}"
 
 _MAX_POOL = """MaxPooling <kernel, stride, padding> (x) => (y) {
   x_float = Cast <to = 1> (x)
@@ -257,6 +292,7 @@ BODIES = (
     Body("conv", _CONV_DENSE, _no_position),
     Body("conv", _CONV, _all_bytes),
     Body("conv", _CONV_SIGNED),
+    Body("lif", _CUBA_LIF, _with_current),
     Body("lif", _LIF),
     Body("max_pool", _MAX_POOL),
     Body("add", _ADD),
@@ -281,9 +317,9 @@ def function(body: Body) -> onnx.FunctionProto:
     return proto
 
 
-def body_for(op: str, inputs: tuple[ValueType, ...]) -> Body:
-    """The body that computes an op of the table on inputs of these types."""
-    return next(body for body in BODIES if body.op == op and body.fits(inputs))
+def body_for(node: Node, inputs: tuple[ValueType, ...]) -> Body:
+    """The body that computes a node on inputs of these types."""
+    return next(body for body in BODIES if body.op == node.op and body.fits(node, inputs))
 
 
 def op_names() -> dict[str, str]:

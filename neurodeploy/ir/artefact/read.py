@@ -109,7 +109,7 @@ def _node(proto: onnx.NodeProto, initializers: Mapping[str, onnx.TensorProto], p
         op=op.name,
         name=proto.name,
         inputs=tuple(producers[name] for name in inputs[:ports]),
-        attributes={a.name: _attribute(op, a) for a in proto.attribute if a.name in op.attributes},
+        attributes={a.name: _attribute(op, a) for a in proto.attribute if a.name in op.kinds},
         tensors={port: _tensor(op, port, initializers[name]) for port, name in tensors},
         source=_source({entry.key: entry.value for entry in proto.metadata_props}),
     )

@@ -124,7 +124,7 @@ def to_model(graph: Graph, version: str) -> onnx.ModelProto:
 
 
 def _body(node: Node, known: Mapping[str, ValueType]) -> Body:
-    return body_for(node.op, tuple(known[name] for name in node.inputs))
+    return body_for(node, tuple(known[name] for name in node.inputs))
 
 
 def _metadata(graph: Graph) -> dict[str, str]:
@@ -206,7 +206,7 @@ def _call(
 
 def _attribute(node: Node, key: str, site: codec.Site) -> Attribute:
     """The value of an attribute of a function: of the op table, in the form of the file, or derived."""
-    kind = OPS[node.op].attributes.get(key)
+    kind = OPS[node.op].kinds.get(key)
     if kind is None:
         return codec.DERIVED[key](site)
     if kind == "ints":

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.infer import decay_of_current
+from neurodeploy.ir.proof import remembers
 from neurodeploy.ir.types import Interval
 from neurodeploy.ir.verify import types
-from neurodeploy.numerics import PROFILES, Int64, lif_step
+from neurodeploy.numerics import PROFILES, Int64, cuba_step
 from neurodeploy.report.page.attention import Attention, attentions
 
 RASTER_NEURONS = 12  # of each LIF, evenly spread over its neurons
@@ -52,6 +54,7 @@ class Observer:
         self._start: dict[str, int] = {}
         self._held: dict[str, Int64] = {}  # what LIFs, convolutions and attention read later in the step
         self._membrane: dict[str, Int64] = {}
+        self._current: dict[str, Int64] = {}
         self._spikes: dict[str, Int64] = {}
         self._rasters: dict[str, dict[tuple[int, int], NDArray[np.uint8]]] = {}
         self._kept: dict[tuple[str, int], Int64] = {}
@@ -102,7 +105,12 @@ class Observer:
         activation = self._held[node.inputs[0]] << node.integer("weight_exp")
         bias = node.tensors["bias_mant"].astype(np.int64) << node.integer("bias_exp")
         before = np.zeros_like(spikes) if step == 0 else self._membrane[node.name]
-        unfired = lif_step(activation, before, bias, self._profile.state_max, node.integer("dv"), self._profile)[1]
+        flowed = np.zeros_like(spikes) if step == 0 else self._current.get(node.name, np.zeros_like(spikes))
+        decays, profile = (decay_of_current(node), node.integer("dv")), self._profile
+        _, (current, unfired) = cuba_step(activation, (flowed, before), bias, profile.state_max, decays, profile)
+        if remembers(node):
+            self._note(node.name, "current", current)
+            self._current[node.name] = current
         self._note(node.name, "membrane", unfired)
         self._release(node)
         self._membrane[node.name] = np.where(spikes == 1, np.int64(0), unfired)

@@ -17,7 +17,7 @@ from tests.traced_graphs import FAMILIES, pictures
 
 pytestmark = pytest.mark.lava
 LIVELY = {"qkformer": (31, 91), "spikformer": (48, 48)}  # every LIF fires: on 4 images of 8x8, on 2 of 4x4
-SEEDS = [seed for seed in range(20) if remove_dead(random_graph(seed)).of("lif")]  # 2: a neuron without an axis
+SEEDS = [seed for seed in range(20) if remove_dead(random_graph(seed)).of("lif")]  # 5: a neuron without an axis
 
 
 def assert_same(graph: Graph, images: np.ndarray, given: RunResult) -> None:

@@ -10,7 +10,7 @@ import pytest
 from neurodeploy.backends.reference import ops
 from neurodeploy.backends.reference.ops import conv, encode, max_pool, reduce_sum, spike_matmul
 from neurodeploy.ir.graph import Node, tensor
-from neurodeploy.numerics import LOIHI_LAVA, lif_step
+from neurodeploy.numerics import LOIHI_LAVA, cuba_step, lif_step
 
 
 def scalar_lif(a: int, v: int, bias: int, vth: int, dv: int) -> tuple[int, int]:
@@ -31,6 +31,21 @@ def test_lif_step_equals_scalar_integers() -> None:
         spikes, after = lif_step(a, v.astype(np.int64), bias, vth, dv)
         wanted = [scalar_lif(int(x), int(y), int(b), vth, dv) for x, y, b in zip(a, v, bias, strict=True)]
         assert list(zip(spikes.tolist(), after.tolist(), strict=True)) == wanted
+
+
+def test_cuba_step_equals_scalar_integers() -> None:
+    rng = np.random.default_rng(1)
+    a = rng.integers(-(2**15), 2**15, 2000)
+    u, v = (rng.integers(-(2**22), 2**22, 2000) for _ in range(2))
+    bias = rng.integers(-(2**19), 2**19, len(a))
+    for du, (vth, dv) in itertools.product((1, 1024, 2049, 4095, 4096), ((0, 2048), (1000, 0), (2**15, 4095))):
+        spikes, (current, after) = cuba_step(a, (u, v), bias, vth, (du, dv))
+        for i in range(len(a)):
+            size = abs(int(u[i])) * (4096 - du) // 4096
+            flows = (size if u[i] >= 0 else -size) + int(a[i]) * 64
+            one = scalar_lif(0, int(v[i]), int(bias[i]) + flows, vth, dv)
+            assert (int(spikes[i]), int(after[i]), int(current[i])) == (*one, flows)
+    assert current.any() and (lif_step(a, v, bias, vth, dv)[1] == after).all()
 
 
 def test_decay_truncates_towards_zero_and_the_threshold_is_strict() -> None:

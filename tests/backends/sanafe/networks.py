@@ -16,7 +16,7 @@ from neurodeploy.ir.chip import Box, ChipNetwork, Neurons, Placement, Tile, Tili
 from neurodeploy.ir.mapped import MappedGraph, apply_views
 from neurodeploy.targets import load_target
 
-FIELDS = ("name", "kind", "shape", "depth", "interval", "vth", "dv", "resets", "value")
+FIELDS = ("name", "kind", "shape", "depth", "interval", "vth", "dv", "du", "resets", "value")
 ROWS = 2  # of a population's first axis in one tile
 
 

@@ -108,6 +108,13 @@ def test_neurons_that_work_by_phases_are_refused_by_layer(tmp_path: Path) -> Non
     assert "two" in said and "skip" in said
 
 
+def test_currents_that_last_are_refused_by_layer(tmp_path: Path) -> None:
+    graph = every_kind(0)
+    lasting = tuple(replace(p, du=2048) if p.name == "two" else p for p in graph.populations)
+    said = refused(UnsupportedModelError, "ND-X003", replace(graph, populations=lasting), placed(graph), tmp_path / "a")
+    assert "two" in said and "du = 2048" in said and "skip" not in said
+
+
 def test_a_placement_must_hold_every_neuron(tmp_path: Path) -> None:
     graph = every_kind(0)
     whole = placed(graph)

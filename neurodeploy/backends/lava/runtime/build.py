@@ -22,7 +22,6 @@ from scipy.sparse import csr_matrix
 from .network import Crossbar, Network, NetworkError, Population, Views
 from .unroll import synapse_bound, synapse_limit, synapses_a_pair, unroll
 
-DU_NO_CURRENT = 4095  # the synaptic current lasts for one step
 CUSTOM = ("max", "hold", "memory")
 GRADED = {"sum": GradedVec, "relu": GradedReluVec, "product": ProdNeuron}
 
@@ -98,7 +97,7 @@ def _neurons(population: Population, network: Network, stream: NDArray[np.int32]
         return GRADED[population.kind](shape=population.shape, vth=0, exp=0)
     fields = {
         "shape": population.shape,
-        "du": DU_NO_CURRENT,
+        "du": population.du - 1,  # Lava's models add 1
         "dv": population.dv,
         "vth": population.vth,
         "bias_mant": np.broadcast_to(population.bias_mant, population.shape).copy(),
@@ -125,6 +124,7 @@ def _custom(population: Population, network: Network) -> Any:
         span=network.span,
         vth=population.vth,
         dv=population.dv,
+        du=population.du,
         bias_mant=np.broadcast_to(population.bias_mant, population.shape).astype(np.int32),
         bias_exp=population.bias_exp,
     )

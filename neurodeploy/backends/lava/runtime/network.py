@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "neurodeploy-lava"
-VERSION = 3
+VERSION = 4
 INDICES = ("rows", "cols")  # in the file each is the difference to the one before it
 Shape = tuple[int, ...]
 Views = tuple[tuple[str, Shape], ...]
@@ -28,6 +28,7 @@ class NetworkError(Exception):
 class Population:
     """Neurons of one kind; see network.json in the README. bias_mant, phase: int64, broadcast to shape.
 
+    du: 1..4096, what the current loses a step in 1/4096; 4096: it lasts for its step alone.
     phase: how many time steps of a period before its depth a neuron is busy, -1 for each.
     """
 
@@ -38,6 +39,7 @@ class Population:
     message_bits: int
     vth: int
     dv: int
+    du: int
     bias_mant: NDArray[np.int64]
     bias_exp: int
     resets: bool
