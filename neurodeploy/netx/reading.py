@@ -1,0 +1,70 @@
+"""What a .net file does not say, and how its layers are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from neurodeploy.errors import Finding, UsageError
+from neurodeploy.ir.types import Interval
+from neurodeploy.netx.layers import Layer
+
+Semantics = Literal["netx", "slayer"]
+SEMANTICS = ("netx", "slayer")
+MAX_STEPS = 4096
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a .net file does not say.
+
+    steps: T, time steps of a sample.  semantics: "netx", what lava-dl's netx executes, or "slayer", what the file says.
+    input_shape: [C, H, W] or [features], where the file has no input layer.  events: frames, one a step (True), or an
+    image that stays (False).  input_message_bits: as of netx.Network, 0 for binary spikes.  input_range: the smallest
+    and the largest value that comes in; None for as much as 8 bits hold.
+    """
+
+    steps: int
+    semantics: Semantics = "netx"
+    input_shape: tuple[int, ...] | None = None
+    events: bool = True
+    input_message_bits: int = 0
+    input_range: tuple[float, float] | None = None
+
+    def check(self) -> None:
+        """Raise UsageError with everything that cannot be."""
+        low, high = self.input_range or (0, 1)
+        shape = self.input_shape
+        fits = shape is None or (len(shape) in (1, 3) and min(shape) > 0)
+        rules = (
+            ("steps", 1 <= self.steps <= MAX_STEPS, f"1..{MAX_STEPS} time steps", self.steps),
+            ("semantics", self.semantics in SEMANTICS, " or ".join(SEMANTICS), self.semantics),
+            ("input_message_bits", 0 <= self.input_message_bits <= 8, "0..8", self.input_message_bits),
+            ("input_shape", fits, "(C, H, W) or (features,)", shape),
+            ("input_range", low <= 0 <= high and low < high, "a range with zero in it", self.input_range),
+        )
+        wrong = [(name, need, str(have)) for name, good, need, have in rules if not good]
+        if wrong:
+            raise UsageError(Finding("ND-L006", name, need, have, "correct the call") for name, need, have in wrong)
+
+    def codes(self, gain: float, graded: bool) -> Interval:
+        """The integers that come in.  gain: codes a unit.  graded: into the neurons of an input layer."""
+        bits = self.input_message_bits
+        if self.input_range is None:
+            return Interval(-128, 127) if graded else Interval(0, (1 << bits) - 1 if bits else 1)
+        low, high = (round(value * gain) for value in self.input_range)
+        return Interval(max(low, -128), min(high, 255 if low == 0 else 127))
+
+
+@dataclass(frozen=True)
+class Names:
+    """How the layers of a file are called: path -> name of its synapses, and of its neurons."""
+
+    synapse: Mapping[str, str] = field(default_factory=dict)
+    neuron: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, layer: Layer) -> tuple[str, str]:
+        """The two names of a layer; layer.3.synapse and layer.3.neuron where it has none."""
+        plain = layer.path.strip("/").replace("/", ".")
+        return self.synapse.get(layer.path, f"{plain}.synapse"), self.neuron.get(layer.path, f"{plain}.neuron")
