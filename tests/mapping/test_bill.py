@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from neurodeploy.api import CompiledModel
 from neurodeploy.errors import DoesNotFitError, Finding, UsageError
 from neurodeploy.ir.proof import Bound, symmetric
 from neurodeploy.ir.types import Interval
+from neurodeploy.mapping import messages
 from neurodeploy.mapping.bill import SCHEMA, VERSION, Bill
 from neurodeploy.mapping.bill_figures import BASES, STATUSES
 from neurodeploy.mapping.bill_neurons import narrow_membranes
@@ -19,6 +22,9 @@ from neurodeploy.quantize import quantize
 from neurodeploy.targets import available, load_target
 from tests.mapping.chips import chip
 from tests.traced_graphs import FAMILIES, pictures
+
+ROOT = Path(__file__).parents[2]
+OVERHEAD = 'overhead_bits = { value = 8, unit = "bit", source = "a test", status = "datasheet" }'
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -155,3 +161,41 @@ def test_every_alternative_has_a_price_or_a_reason(bill: Bill) -> None:
     assert chosen["lowering"] == bill.attention["chosen"]
     assert chosen["neurons"] == min(row["neurons"] for row in rows if row["of"] == "attention" and row["fits"] == "yes")
     assert chosen["neurons"] == bill.figure("size", "neurons").value
+
+
+def test_messages_of_too_many_axons_are_estimated(deployed: CompiledModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "MOST_AXONS", 0)
+    found = deployed.map("loihi2", pictures(2))
+    assert found.figure("traffic", "messages").basis == "estimated"
+    assert "messages from the host" not in [figure.name for figure in found.sections["traffic"]]
+    assert found.figure("traffic", "synaptic events a step").basis == "measured"
+
+
+def test_counts_that_rest_on_an_unknown_overhead_are_assumed(deployed: CompiledModel, tmp_path: Path) -> None:
+    words = "at least: synapse.overhead_bits is absent, taken as 0"
+    shipped, known = (ROOT / "targets" / "loihi2.toml").read_text(), tmp_path / "known.toml"
+    (line,) = re.findall(r"^overhead_bits = .*$", shipped, re.MULTILINE)
+    known.write_text(shipped.replace(line, OVERHEAD))
+    for target, status in (("loihi2", "assumed"), (known, "datasheet")):
+        found = deployed.map(target)
+        (memory,) = (resource for resource in found.resources if resource.name == "synapse_memory")
+        counts = [memory, *(found.figure("cores and chips", name) for name in ("cores", "chips"))]
+        assert [(one.status, words in one.source) for one in counts] == [(status, status == "assumed")] * 3
+
+
+def test_images_measure_operations_where_nothing_fits_too(deployed: CompiledModel) -> None:
+    found = deployed.map("loihi1", pictures(2))
+    assert not found.fits
+    assert {figure.basis for figure in found.sections["papers' convention"]} & {"measured"}
+    wanted = [
+        (figure.name, figure.value) for figure in deployed.map("loihi2", pictures(2)).sections["papers' convention"]
+    ]
+    assert [(figure.name, figure.value) for figure in found.sections["papers' convention"]] == wanted
+    assert None not in [value for _, value in wanted]
+
+
+def test_a_figure_that_there_is_not_is_refused_with_those_there_are(bill: Bill) -> None:
+    for words in (("size", "neuron"), ("sizes", "neurons")):
+        with pytest.raises(UsageError, match="ND-M503") as error:
+            bill.figure(*words)
+        assert "neurons" in str(error.value) or "size" in str(error.value)
