@@ -1,6 +1,7 @@
 """The LIF population over all T steps: the integers of `numerics.lif_step` forward, surrogate gradients backward.
 
-    before[t] = clip(trunc0(after[t-1] (4096 - dv) / 4096) + 2^6 a[t] + bias)      s[t] = before[t] > 2^6 vth
+    u[t]      = trunc0(u[t-1] (4096 - du) / 4096) + 2^6 a[t]        (u[t] = 2^6 a[t] where nothing lasts)
+    before[t] = clip(trunc0(after[t-1] (4096 - dv) / 4096) + u[t] + bias)          s[t] = before[t] > 2^6 vth
     after[t]  = before[t] (1 - s[t])
 
 Backward, rounding is passed straight through, the reset is detached (as SpikingJelly's detach_reset), and
@@ -19,6 +20,7 @@ from spikingjelly.activation_based import surrogate as surrogates
 from torch import Tensor, nn
 
 from neurodeploy.ir.graph import Node
+from neurodeploy.ir.infer import decay_of_current
 from neurodeploy.numerics import Profile
 
 FLOAT32 = 1 << 24  # every integer up to this is a float32
@@ -29,7 +31,8 @@ class Neuron:
     """The constants of a LIF population, in membrane units but for `gain` and `keep`.
 
     gain: membrane units of one unit of the input.  threshold: fires above it.  unit: the threshold that the surrogate
-    counts in.  keep: what the decay leaves.  limit: the largest membrane.  exact: a float type that holds each step.
+    counts in.  keep, flow: what the decays leave of membrane and current.  limit: the largest membrane.
+    exact: a float type that holds each step.
     """
 
     steps: int
@@ -37,6 +40,7 @@ class Neuron:
     threshold: float
     unit: float
     keep: float
+    flow: float
     limit: float
     exact: torch.dtype
     surrogate: nn.Module
@@ -44,19 +48,21 @@ class Neuron:
     @classmethod
     def of(cls, node: Node, steps: int, profile: Profile, counts: bool, surrogate: nn.Module) -> Neuron:
         """Of a node. counts: it adds integer counts, so that `v > vth` stands for `v >= vth + 1`."""
-        vth, kept, one = node.integer("vth"), profile.decay_unit - node.integer("dv"), 1 << profile.threshold_shift
+        vth, one = node.integer("vth"), 1 << profile.threshold_shift
         unit = float((vth + 1 if counts else max(vth, 1)) * one)
-        narrow = profile.state_max < FLOAT32 and kept & (kept - 1) == 0  # then v kept / 2^12 only shifts the exponent
-        exact = torch.float32 if narrow else torch.float64
-        keep, gain = kept / profile.decay_unit, float(one << node.integer("weight_exp"))
-        return cls(steps, gain, float(vth * one), unit, keep, float(profile.state_max), exact, surrogate)
+        kept = [profile.decay_unit - decay for decay in (node.integer("dv"), decay_of_current(node))]
+        shifts = all(part & (part - 1) == 0 for part in kept)  # then v kept / 2^12 only changes the exponent
+        exact = torch.float32 if shifts and profile.state_max < FLOAT32 else torch.float64
+        keep, flow = (part / profile.decay_unit for part in kept)
+        gain, limit = float(one << node.integer("weight_exp")), float(profile.state_max)
+        return cls(steps, gain, float(vth * one), unit, keep, flow, limit, exact, surrogate)
 
     def run(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes [T, N, *shape] in the type of x, and membranes before the reset.
 
         x: [T, N, *shape], or [1, N, *shape] where every step sees the same.  bias: membrane units, broadcasts.
         """
-        current = torch.add(bias.to(self.exact), x.to(self.exact), alpha=self.gain)
+        current = self._current(x.to(self.exact), bias.to(self.exact))
         before = current.new_empty((self.steps, *current.shape[1:]))
         spikes = torch.empty_like(before)
         held: Tensor | None = None
@@ -67,6 +73,15 @@ class Neuron:
             if step + 1 < self.steps:
                 held = torch.addcmul(v, v, fired, value=-1).mul_(self.keep).trunc_()
         return spikes.to(x.dtype), before
+
+    def _current(self, x: Tensor, bias: Tensor) -> Tensor:
+        """u + bias, [T or 1, N, *shape]."""
+        if not self.flow:
+            return torch.add(bias, x, alpha=self.gain)
+        lasting = (x * self.gain).repeat(self.steps // len(x), *(1,) * (x.ndim - 1))
+        for step in range(1, self.steps):
+            lasting[step] += (lasting[step - 1] * self.flow).trunc_()
+        return lasting.add_(bias)
 
     def through(self, upper: Tensor, before: Tensor) -> Tensor:
         """Gradients of the spikes taken to the membranes, float32: upper * g'(before / unit - 1) / unit."""
@@ -110,10 +125,12 @@ class _Fire(torch.autograd.Function):
         for step in range(neuron.steps - 2, -1, -1):
             later = lower[step + 1]
             lower[step].add_(torch.addcmul(later, later, spikes[step], value=-1), alpha=neuron.keep)
-        if ctx.single:
-            lower = lower.sum(0, keepdim=True)
         shape, dtype = ctx.bias
         bias = lower.sum_to_size((1, 1, *shape[2:])).to(dtype) if ctx.needs_input_grad[1] else None
+        for step in range(neuron.steps - 2 if neuron.flow else -1, -1, -1):
+            lower[step].add_(lower[step + 1], alpha=neuron.flow)
+        if ctx.single:
+            lower = lower.sum(0, keepdim=True)
         return lower.mul_(neuron.gain), bias, None
 
 

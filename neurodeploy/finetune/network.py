@@ -22,7 +22,7 @@ from neurodeploy.ir.proof import require_proof
 Watch = Callable[[str, Tensor, Tensor], None]  # a LIF's name, its spikes and its membranes after reset [T, N, *shape]
 ALPHA = 4.0  # slope of the surrogate
 COMPUTED = {  # attributes and tensors that are computed here, of an op that may have more of them
-    "lif": ({"vth", "dv", "weight_exp", "bias_exp"}, {"bias_mant"}),
+    "lif": ({"vth", "dv", "du", "weight_exp", "bias_exp"}, {"bias_mant"}),
     "conv": ({"stride", "padding", "groups"}, {"weight"}),
 }
 
