@@ -13,7 +13,7 @@ from neurodeploy.ir.proof import require_proof
 from neurodeploy.netx.build import to_graph
 from neurodeploy.netx.container import read
 from neurodeploy.netx.layers import layers_of
-from neurodeploy.netx.reading import Reading
+from neurodeploy.netx.reading import Names, Reading, Semantics
 from neurodeploy.versions import compiler_versions
 
 
@@ -29,9 +29,45 @@ def load_netx(path: FilePath, steps: int, **choices: Any) -> CompiledModel:
     return _proven(to_graph(layers_of(read(file), file), Reading(steps, **choices), file))
 
 
+def load_slayer(
+    spec: str,
+    steps: int,
+    input_shape: tuple[int, ...],
+    weights: FilePath | None = None,
+    *,
+    semantics: Semantics = "slayer",
+    timeout: float | None = 600,
+    **choices: Any,
+) -> CompiledModel:
+    """A network of `slayer.block.cuba` modules, with the integers of SLAYER's own export; proven.
+
+    spec: `file.py:factory` or `package.module:factory`; the factory runs in the Lava environment, which has lava-dl.
+    input_shape: [C, H, W] or [features].  weights: a checkpoint of its state_dict.  choices: as of `load_netx`.
+    Raises as `load_netx`, and EnvironmentMissingError without lava-dl, LimitExceededError after `timeout` seconds.
+    """
+    from neurodeploy.backends.lava.slayer import exported
+
+    reading = Reading(steps, semantics, input_shape, **choices)
+    reading.check()
+    with exported(spec, input_shape, Path(weights) if weights else None, timeout) as made:
+        layers = layers_of(read(made.file, made.python), made.file)
+        names = Names(
+            *({path: f"{name}.{part}" for path, name in made.names.items()} for part in ("synapse", "neuron"))
+        )
+        graph = to_graph(layers, reading, Path(spec), names)
+    return _proven(_noticed(graph, made.notices))
+
+
 def notices(deployed: CompiledModel) -> tuple[str, ...]:
     """Where netx does not execute what a file says; none for a network that was not imported."""
     return tuple(map(str, json.loads(deployed.graph.metadata.get("imported", "{}")).get("notices", ())))
+
+
+def _noticed(graph: Graph, more: tuple[str, ...]) -> Graph:
+    facts = json.loads(graph.metadata["imported"])
+    return replace(
+        graph, metadata={**graph.metadata, "imported": json.dumps(facts | {"notices": [*facts["notices"], *more]})}
+    )
 
 
 def _proven(graph: Graph) -> CompiledModel:

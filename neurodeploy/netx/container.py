@@ -38,16 +38,17 @@ class Container:
     arrays: Mapping[str, NDArray[Any]]
 
 
-def read(path: Path) -> Container:
-    """The content of an HDF5 file.
+def read(path: Path, python: Path | None = None) -> Container:
+    """The content of an HDF5 file.  python: another one, that has h5py.
 
     Raises InvalidFileError with everything that is wrong: ND-L001 no readable HDF5 file, or one that HDF5 itself
     crashes on; ND-L002 links, unknown types, sizes beyond the file or the limits. EnvironmentMissingError without h5py.
     """
-    require_h5py()
+    if python is None:
+        require_h5py()
     _require_small(path)
     with tempfile.TemporaryFile() as answer:
-        _unpack(path, answer)
+        _unpack(path, answer, python or Path(sys.executable))
         answer.seek(0)
         try:
             return _parsed(path, answer)
@@ -72,9 +73,9 @@ def _require_small(path: Path) -> None:
         raise _unreadable(path, f"{status.st_size:,} bytes, {MAX_FILE:,} at most", "a smaller network")
 
 
-def _unpack(path: Path, answer: IO[bytes]) -> None:
+def _unpack(path: Path, answer: IO[bytes], python: Path) -> None:
     """Run the child. HDF5 must not load filters of its own from anywhere: the variable turns that off."""
-    command = [sys.executable, str(Path(unpack.__file__)), str(path.absolute())]
+    command = [str(python), str(Path(unpack.__file__)), str(path.absolute())]
     environ = {**os.environ, "HDF5_PLUGIN_PRELOAD": "::", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(

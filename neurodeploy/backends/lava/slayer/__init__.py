@@ -1,0 +1,75 @@
+"""Networks of SLAYER's PyTorch modules: exported by SLAYER itself, in a worker where lava-dl is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from neurodeploy.backends.lava import environment, worker
+from neurodeploy.backends.lava.scratch import scratch_folder
+from neurodeploy.errors import (
+    Finding,
+    InvalidFileError,
+    LimitExceededError,
+    NeurodeployError,
+    UnsupportedModelError,
+    UsageError,
+)
+
+CHILD = Path(__file__).parent / "child.py"
+ERRORS = {"model": UnsupportedModelError, "file": InvalidFileError, "usage": UsageError}  # the first that applies
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A .net file in a folder that will be removed. names: /layer/3 -> module path.  python: one that has h5py."""
+
+    file: Path
+    names: Mapping[str, str]
+    notices: tuple[str, ...]
+    python: Path
+
+
+@contextmanager
+def exported(
+    spec: str, shape: tuple[int, ...], weights: Path | None = None, timeout: float | None = 600
+) -> Iterator[Exported]:
+    """The .net file that SLAYER's export_hdf5 writes of a network.
+
+    spec: `file.py:factory` or `package.module:factory`, from the working directory; it runs in the Lava environment.
+    shape: of its input, [C, H, W] or [features], without time.  weights: a checkpoint, read as tensors alone.
+    Raises EnvironmentMissingError without lava-dl, UsageError (spec, shape), InvalidFileError (checkpoint),
+    UnsupportedModelError with every block that is none of CUBA, LimitExceededError on the time limit.
+    """
+    found = environment.find(with_dl=True)
+    if weights is not None and not weights.is_file():
+        raise InvalidFileError(Finding("ND-L008", "", "a checkpoint", "no such file", "check the path", str(weights)))
+    with scratch_folder() as scratch:
+        given = [f"--shape={'x'.join(map(str, shape))}", f"--folder={Path.cwd()}"]
+        given += [f"--weights={weights.absolute()}"] if weights else []
+        worker.execute(found.python, [str(CHILD), spec, *given], scratch, timeout, None)
+        yield _result(scratch, spec, found.python)
+
+
+def _result(scratch: Path, spec: str, python: Path) -> Exported:
+    try:
+        said = json.loads((scratch / "result.json").read_text(encoding="utf-8"))
+        problems, blocks, notices = said["problems"], said["blocks"], tuple(map(str, said["notices"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        mend = "call the factory in the Lava Python to see what it does"
+        finding = Finding("ND-L007", "", "a result of the export", f"{error}", mend, spec)
+        raise LimitExceededError(finding) from error
+    if problems:
+        raise _error(problems, spec)
+    names = {f"/layer/{place}": name for place, name in enumerate(blocks)}
+    return Exported(scratch / "network.net", names, notices, python)
+
+
+def _error(problems: list[list[str]], spec: str) -> NeurodeployError:
+    codes = {"model": "ND-L004", "file": "ND-L008", "usage": "ND-L007"}
+    findings = [Finding(codes[kind], layer, need, have, mend, spec) for kind, layer, need, have, mend in problems]
+    kinds = {kind for kind, *_ in problems}
+    return next(error for kind, error in ERRORS.items() if kind in kinds)(findings)
