@@ -12,14 +12,26 @@ from neurodeploy.version import __version__
 
 if TYPE_CHECKING:
     from neurodeploy.api import CompiledModel, compare, compile, evaluate, evaluate_crossbar, load
+    from neurodeploy.tuning import finetune, prepare_finetuning
 
-__all__ = ["CompiledModel", "__version__", "compare", "compile", "evaluate", "evaluate_crossbar", "load"]
+__all__ = [
+    "CompiledModel",
+    "__version__",
+    "compare",
+    "compile",
+    "evaluate",
+    "evaluate_crossbar",
+    "finetune",
+    "load",
+    "prepare_finetuning",
+]
+_ELSEWHERE = dict.fromkeys(("finetune", "prepare_finetuning"), "neurodeploy.tuning")  # than in neurodeploy.api
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from :mod:`neurodeploy.api` when it is first used (PEP 562)."""
+    """Load a public name when it is first used (PEP 562)."""
     if name in __all__:
-        return getattr(import_module("neurodeploy.api"), name)
+        return getattr(import_module(_ELSEWHERE.get(name, "neurodeploy.api")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

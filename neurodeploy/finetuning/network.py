@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from spikingjelly.activation_based import surrogate as surrogates
 from torch import Tensor, nn
 
 from neurodeploy.errors import Finding, UnsupportedModelError
-from neurodeploy.finetune import ops
-from neurodeploy.finetune.budgets import budgets
-from neurodeploy.finetune.grids import Bias, Weight
-from neurodeploy.finetune.layers import NUMBERS, Latents, Layer, Plan, Population, learnt_nodes
+from neurodeploy.finetuning import ops
+from neurodeploy.finetuning.budgets import budgets
+from neurodeploy.finetuning.grids import Bias, Weight
+from neurodeploy.finetuning.layers import NUMBERS, Latents, Layer, Plan, Population, learnt_nodes
+from neurodeploy.images import Images, slices
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.proof import require_proof
+from neurodeploy.numerics import Int64
 
 Watch = Callable[[str, Tensor, Tensor], None]  # a LIF's name, its spikes and its membranes after reset [T, N, *shape]
 ALPHA = 4.0  # slope of the surrogate
@@ -81,6 +84,12 @@ class IntegerNetwork(nn.Module):
             for name in self._spent[node.name]:
                 del values[name]
         return values[self.graph.output]
+
+    @torch.no_grad()
+    def logits(self, images: Images, batch: int = 64) -> Int64:
+        """The integer logits int64 [N, classes] of images float32 [N, C, H, W] or event frames [N, T, C, H, W]."""
+        parts = [self.integers(torch.from_numpy(chunk)) for _, chunk in slices(images, batch)]
+        return np.asarray(torch.cat(parts).numpy(), np.int64)
 
     def _value(self, node: Node, inputs: list[Tensor], watch: Watch | None) -> Tensor:
         if node.op not in NUMBERS:

@@ -13,32 +13,18 @@ from types import FrameType
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from neurodeploy.errors import Finding, InvalidFileError
-from neurodeploy.finetune import checkpoint as files
-from neurodeploy.finetune.checkpoint import Checkpoint
-from neurodeploy.finetune.network import IntegerNetwork
-from neurodeploy.finetune.recipe import Recipe
-from neurodeploy.images import Images
+from neurodeploy.finetuning import checkpoint as files
+from neurodeploy.finetuning.checkpoint import Checkpoint
+from neurodeploy.finetuning.network import IntegerNetwork
+from neurodeploy.finetuning.recipe import Recipe
+from neurodeploy.finetuning.samples import Samples
 from neurodeploy.progress import Progress
 
-Labels = NDArray[np.int64]
 Said = Callable[[dict[str, float]], None]
 PERCENT = 100.0
 BETAS = (0.9, 0.999)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Images float32 [N, C, H, W] or event frames [N, T, C, H, W], labels int64 [N], and logits of a teacher.
-
-    teacher: float32 [N, classes], or None.
-    """
-
-    images: Images
-    labels: Labels
-    teacher: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,7 @@ class Training:
         groups = self.network.groups(self.recipe.learning_rate)
         self.largest = [float(group["lr"]) for group in groups]
         self.optimizer = torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0)
-        self.steps = self.recipe.steps(len(self.samples.labels))
+        self.steps = self.recipe.steps(len(self.samples))
         self.done, self.best, self.best_entry = 0, dict[str, torch.Tensor](), -1
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []
@@ -99,7 +85,7 @@ class Training:
             self._evaluated()
         try:
             with _between_steps() as stopped:
-                for index in self.recipe.order(len(self.samples.labels), self.done, self.steps):
+                for index in self.recipe.order(len(self.samples), self.done, self.steps):
                     self._step(index)
                     if self.recipe.due(self.done, self.steps):
                         self._evaluated()
@@ -153,15 +139,9 @@ class Training:
         files.save(Checkpoint(self.origin, self.done, state, optimizer, *held), self.hooks.checkpoint)
 
 
-@torch.no_grad()
 def accuracy(network: IntegerNetwork, samples: Samples, batch: int = 64) -> float:
     """Percent of right answers; these are the integers that the deployed network computes."""
-    right = 0
-    for start in range(0, len(samples.labels), batch):
-        part = slice(start, start + batch)
-        logits = network.integers(torch.from_numpy(samples.images[part]))
-        right += int((logits.argmax(1).numpy() == samples.labels[part]).sum())
-    return PERCENT * right / len(samples.labels)
+    return PERCENT * float((network.logits(samples.images, batch).argmax(axis=1) == samples.labels).mean())
 
 
 @contextmanager

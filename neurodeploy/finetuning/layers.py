@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurodeploy.finetune import ops
-from neurodeploy.finetune.budgets import Budgets
-from neurodeploy.finetune.grids import Bias, Fixed, Weight, start
-from neurodeploy.finetune.lif import Neuron, fire
+from neurodeploy.finetuning import ops
+from neurodeploy.finetuning.budgets import Budgets
+from neurodeploy.finetuning.grids import Bias, Fixed, Weight, start
+from neurodeploy.finetuning.lif import Neuron, fire
 from neurodeploy.ir.graph import Graph, Node, tensor
 from neurodeploy.ir.types import Interval, signed
 from neurodeploy.numerics import PROFILES

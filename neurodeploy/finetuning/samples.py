@@ -1,0 +1,74 @@
+"""What a run learns from: samples with labels and a teacher's logits, and those held out that choose the best."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import Finding, UsageError
+from neurodeploy.finetuning.recipe import Recipe
+from neurodeploy.images import Images
+
+Labels = NDArray[np.int64]
+Logits = NDArray[np.float32]
+MOST_HELD_OUT = 5000
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images float32 [N, C, H, W] or event frames [N, T, C, H, W], labels int64 [N], and logits of a teacher.
+
+    teacher: float32 [N, classes], or None.
+    """
+
+    images: Images
+    labels: Labels
+    teacher: Logits | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, rows: NDArray[np.intp]) -> Samples:
+        """Some of them."""
+        teacher = None if self.teacher is None else self.teacher[rows]
+        return Samples(self.images[rows], self.labels[rows], teacher)
+
+    def split(self, share: float, seed: int) -> tuple[Samples, Samples]:
+        """All but a share of them, drawn by the seed, and that share: at most MOST_HELD_OUT. Raises UsageError."""
+        held = min(MOST_HELD_OUT, max(1, round(share * len(self)))) if 0 < share < 1 else 0
+        if not 0 < held < len(self):
+            need, have = "a share between 0 and 1 that leaves samples to train on", f"{share} of {len(self)}"
+            raise UsageError(Finding("ND-T011", "held_out", need, have, "give a share such as 0.05, or samples"))
+        drawn = np.random.default_rng(seed).permutation(len(self))
+        return self.part(np.sort(drawn[held:])), self.part(np.sort(drawn[:held]))
+
+    def seen(self, recipe: Recipe) -> NDArray[np.intp]:
+        """The rows that a run of the recipe looks at, ascending."""
+        order = recipe.order(len(self), 0, recipe.steps(len(self)))
+        found = np.zeros(len(self), np.bool_)
+        for index in order:
+            found[index.numpy()] = True
+        return np.flatnonzero(found)
+
+    def taught(self, rows: NDArray[np.intp], logits: Logits) -> Samples:
+        """With a teacher's logits for these rows; the others are not looked at."""
+        every = np.zeros((len(self), logits.shape[1]), np.float32)
+        every[rows] = logits
+        return replace(self, teacher=every)
+
+    def digest(self) -> str:
+        """Number and checksum of images and labels: whether they are those of before."""
+        pixels, labels = zlib.crc32(self.images.data), zlib.crc32(self.labels.tobytes())
+        return f"{len(self)} samples {pixels:08x} {labels:08x}"
+
+
+def check_teacher(teacher: object, samples: int, classes: int) -> Logits:
+    """A teacher's logits as float32 [N, classes]. Raises UsageError."""
+    logits = np.asarray(teacher)
+    if logits.shape != (samples, classes) or logits.dtype.kind not in "fiu" or not np.isfinite(logits).all():
+        need, have = f"finite logits [{samples}, {classes}]", f"dtype {logits.dtype}, shape {list(logits.shape)}"
+        raise UsageError(Finding("ND-T012", "teacher", need, have, "pass one row a sample, in the order of images"))
+    return logits.astype(np.float32)

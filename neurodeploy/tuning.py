@@ -1,0 +1,213 @@
+"""Fine-tuning for users: from a float model to an `IntegerNetwork`, and from that to a deployed network.
+
+torch is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurodeploy.api import CompiledModel, FilePath
+from neurodeploy.compiling import Asked, frontend, prepared
+from neurodeploy.errors import BackendsDifferError, Finding
+from neurodeploy.evaluation import check_labels
+from neurodeploy.images import Images, check_images
+from neurodeploy.ir.identity import identity
+from neurodeploy.ir.verify import types
+from neurodeploy.progress import Progress
+from neurodeploy.quantize import quantize_exactly
+from neurodeploy.quantize.options import WeightBits
+
+if TYPE_CHECKING:
+    from neurodeploy.finetuning import IntegerNetwork, Recipe, Samples
+
+Stages = Callable[[str], None]
+Evaluated = Callable[[Mapping[str, float]], None]
+HELD_OUT = 0.05  # share of the samples that chooses among the evaluations
+CALIBRATION = 256  # samples, evenly spread
+CHECKED = 256  # held-out samples on which the module and the deployed network are compared in the end
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A network after fine-tuning.
+
+    deployed: its integers.  accuracy: percent of the held-out samples.  step: after which it was best.
+    history: step, accuracy and mean loss of every evaluation; the first one is before any training.
+    """
+
+    deployed: CompiledModel
+    accuracy: float
+    step: int
+    history: tuple[Mapping[str, float], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Accuracies as plain data."""
+        return {"accuracy": self.accuracy, "step": self.step, "history": [dict(entry) for entry in self.history]}
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """What a run reports to, as `finetune` says."""
+
+    stage: Stages | None = None
+    progress: Progress | None = None
+    evaluated: Evaluated | None = None
+
+    def say(self, text: str) -> None:
+        """Name the stage."""
+        if self.stage:
+            self.stage(text)
+
+
+def prepare_finetuning(  # noqa: PLR0913  (the public call: each argument by its name)
+    model: Any,
+    example_input: Any,
+    target: FilePath = "loihi2",
+    *,
+    calibration: object,
+    weight_bits: WeightBits = 8,
+    name: str | None = None,
+    steps: int | None = None,
+    surrogate: Any = None,
+    progress: Stages | None = None,
+    **rounding: Any,
+) -> IntegerNetwork:
+    """A module that computes the integer network of a trained model, for a training loop of one's own.
+
+    Its forward pass gives the logits of the deployed network, to the last bit. After each step of an optimizer call
+    `project()`, and in the end `deploy()`, which gives the CompiledModel; docs/finetuning.md has an example.
+    surrogate: of SpikingJelly, by default Sigmoid(4).  The other arguments, and what is raised: as of `compile`.
+    """
+    asked = Asked(model, example_input, target, calibration, weight_bits, rounding, name, steps)
+    return _prepared(asked, surrogate, progress or (lambda stage: None))
+
+
+def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
+    model: Any,
+    images: object,
+    labels: object,
+    target: FilePath = "loihi2",
+    *,
+    weight_bits: WeightBits = 4,
+    held_out: Any = HELD_OUT,
+    teacher: Any = True,
+    calibration: object = None,
+    name: str | None = None,
+    steps: int | None = None,
+    surrogate: Any = None,
+    checkpoint: FilePath | None = None,
+    resume: FilePath | None = None,
+    stage: Stages | None = None,
+    progress: Progress | None = None,
+    evaluated: Evaluated | None = None,
+    **choices: Any,
+) -> FineTuned:
+    """Train the integers of a model themselves; what is measured on the way is what the deployed network computes.
+
+    images: [N, C, H, W] or event frames [N, T, C, H, W] to train on.  labels: integers [N].
+    held_out: a share of them, at most 5,000, or images and labels of one's own: they choose the best evaluation.
+    teacher: True: the float model teaches too; or logits [N, classes] that do; or False.
+    calibration: by default 256 of the images.  target, weight_bits, name, steps: as of `compile`.
+    checkpoint: file that is written after each evaluation and on Ctrl-C.  resume: a checkpoint to go on from, bit for
+    bit as if the run had not been interrupted, on the same machine with as many threads.
+    stage(text): what is under way.  progress(done, total): after each step.  evaluated(entry): after each evaluation.
+    choices: of `neurodeploy.finetuning.Recipe` (epochs, batch, learning_rate, seed, ..) and of the quantizer.
+    Raises as `compile`; UsageError for samples and choices, InvalidFileError for a checkpoint, KeyboardInterrupt.
+    """
+    watchers, (recipe, rounding) = Watchers(stage, progress, evaluated), _recipe(choices)
+    array: Any = np.asarray(images)
+    some = array[:: max(1, len(array) // CALIBRATION)][:CALIBRATION] if calibration is None else calibration
+    asked = Asked(model, array[:1], target, some, weight_bits, rounding, name, steps)
+    network = _prepared(asked, surrogate, watchers.say)
+    training, chooser = _divided(network, _checked(network, array, labels, teacher), held_out, recipe)
+    from neurodeploy.finetuning import Hooks, Training
+
+    origin = {"network": identity(network.graph), "recipe": json.dumps(recipe.as_json(), sort_keys=True)}
+    origin |= {"data": training.digest(), "held-out data": chooser.digest(), "teacher": _named(teacher)}
+    hooks = Hooks(watchers.progress, watchers.evaluated, None if checkpoint is None else Path(checkpoint))
+    run = Training(network, training, chooser, recipe, origin, hooks)
+    if resume is not None:
+        run.resume(Path(resume))
+    if teacher is True and recipe.distillation:
+        run.samples = _taught(asked, network, training, recipe, watchers)
+    watchers.say("train")
+    best = run.run()
+    deployed = _finished(network, recipe, run.steps)
+    _require_equal(network, deployed, chooser.images[:CHECKED])
+    return FineTuned(deployed, best["accuracy"], int(best["step"]), tuple(run.history))
+
+
+def _prepared(asked: Asked, surrogate: Any, say: Stages) -> IntegerNetwork:
+    given = prepared(asked, say)
+    from neurodeploy.finetuning import IntegerNetwork
+
+    say("quantize and prove")
+    graph, exact = quantize_exactly(given.traced, given.images, given.options)
+    graph = replace(graph, metadata={**graph.metadata, **given.facts})
+    return IntegerNetwork(graph, exact, surrogate, CompiledModel)
+
+
+def _recipe(choices: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """What is of the recipe, and what the quantizer takes."""
+    frontend()  # names what is missing
+    from neurodeploy.finetuning import Recipe
+
+    own = {field.name for field in fields(Recipe)}
+    recipe = Recipe(**{key: value for key, value in choices.items() if key in own})
+    return recipe, {key: value for key, value in choices.items() if key not in own}
+
+
+def _checked(network: IntegerNetwork, images: object, labels: object, teacher: object = None) -> Samples:
+    from neurodeploy.finetuning import Samples, check_teacher
+
+    checked, classes = check_images(images, network.graph.image_shape), types(network.graph)[network.graph.output].size
+    logits = None if teacher is None or isinstance(teacher, bool) else check_teacher(teacher, len(checked), classes)
+    return Samples(checked, check_labels(labels, len(checked), classes), logits)
+
+
+def _divided(network: IntegerNetwork, given: Samples, held_out: Any, recipe: Recipe) -> tuple[Samples, Samples]:
+    """The samples to train on, and those that choose."""
+    if isinstance(held_out, tuple | list) and len(held_out) == 2:
+        return given, _checked(network, *held_out)
+    return given.split(held_out, recipe.seed)
+
+
+def _named(teacher: object) -> str:
+    """Which teacher; a checkpoint knows its network, and with it the float model."""
+    if isinstance(teacher, bool) or teacher is None:
+        return "the float model" if teacher else "none"
+    return f"logits {zlib.crc32(np.asarray(teacher).tobytes()):08x}"
+
+
+def _taught(asked: Asked, network: IntegerNetwork, samples: Samples, recipe: Recipe, watchers: Watchers) -> Samples:
+    """With the float model's logits for the samples that the run will see."""
+    watchers.say("teacher: the float model")
+    rows = samples.seen(recipe)
+    loop = network.graph.steps if "time_loop" in network.graph.metadata else None
+    logits = frontend().run_float(asked.model, samples.images[rows], progress=watchers.progress, steps=loop)
+    return samples.taught(rows, logits.astype(np.float32))
+
+
+def _finished(network: IntegerNetwork, recipe: Recipe, steps: int) -> CompiledModel:
+    """The deployed network; its metadata says how it was trained."""
+    graph = network.integer_graph()
+    told = json.dumps({**recipe.as_json(), "steps": steps}, sort_keys=True)
+    return CompiledModel(replace(graph, metadata={**graph.metadata, "finetuned": told}))
+
+
+def _require_equal(network: IntegerNetwork, deployed: CompiledModel, images: Images) -> None:
+    """Raise BackendsDifferError unless the module and the deployed network give the same logits."""
+    found = deployed.run(images)
+    wrong = int((found.logits != network.logits(images)).any(axis=1).sum())
+    if wrong:
+        need, have = f"the logits of backend {found.backend}", f"others on {wrong} of {len(images)} samples"
+        mend = "train on the CPU; if it is the CPU, report it"
+        raise BackendsDifferError(Finding("ND-T030", network.graph.output, need, have, mend))
