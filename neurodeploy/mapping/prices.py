@@ -221,16 +221,16 @@ def _held(kind: str, target: Target) -> bool:
 def _misfits(price: Price, target: Target) -> Iterator[str]:
     """What the target has not, or too little of."""
     kinds = price.kinds or {}
-    for kind in ("lif", "sum", "relu", "product"):
-        if kinds.get(kind) and not _held(kind, target):
-            yield f"{kinds[kind]} {kind} neurons, which the target has not"
+    missing = [kind for kind in ("lif", "sum", "relu", "product") if kinds.get(kind) and not _held(kind, target)]
+    if missing:
+        yield f"no {', '.join(missing)} neurons there"
     if price.custom and not target.flag("neuron", "programmable"):
-        yield f"{price.custom} custom neurons, on a target that is not programmable"
+        yield "no custom neurons there"
     if price.payload_bits > target.graded:
-        yield f"payloads of {price.payload_bits} bits, of {target.graded}"
+        yield f"payloads of {target.graded} bits there" if target.graded else "binary spikes there"
     room = _room(target)
     if room is not None and price.neurons > room:
-        yield f"{price.neurons} neurons, of {room}"
+        yield f"{room:,} neurons there"
 
 
 def _room(target: Target) -> int | None:

@@ -6,7 +6,7 @@ The document is `Bill.as_json()`, schema "neurodeploy.map": see docs/mapping.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,9 @@ ANSWERS = (  # section, figure: the first table
     ("energy", "energy a sample"),
     ("energy", "energy a sample, known parts"),
 )
+PLURAL = re.compile(r"(?<=[a-z]{3})s$")  # of a unit in words: chips, not ms
 NUMBER = re.compile(r"-?[0-9]+")
+RARE = ("depth", "period", "payload bits", "custom neurons")  # of a lowering, shown where they differ
 FEW = 12  # layers shown unless all are asked for
 
 
@@ -123,7 +125,8 @@ def value(figure: Document) -> str:
         return "off"
     most = "at most " if figure["basis"] == "bound" and "throughput" not in figure["name"] else ""
     least = "at least " if figure["basis"] == "bound" and "throughput" in figure["name"] else ""
-    return f"{most}{least}{cell(_short(figure['value']))} {figure['unit']}"
+    unit = PLURAL.sub("", figure["unit"]) if figure["value"] == 1 else figure["unit"]
+    return f"{most}{least}{cell(_short(figure['value']))} {unit}"
 
 
 def _short(number: float) -> float | int:
@@ -163,16 +166,38 @@ def second_notes(second: Document) -> list[str]:
 
 
 def attention_table(document: Document) -> Group:
-    """Every lowering of the attention, the pools and the residuals, with its price."""
+    """Every lowering of the attention, the pools and the residuals, with its price; reasons below."""
     found = document["attention"]
-    columns: list[str] = list(dict.fromkeys(key for row in found["alternatives"] for key in row))
-    heads = [f"{key} #" if _numeric(found["alternatives"], key) else key for key in columns]
-    rows = [[row.get(key) for key in columns] for row in found["alternatives"]]
-    return table("What attention costs, and its alternatives", heads, rows, found.get("why", ""))
+    held: list[Document] = list(found["alternatives"])
+    counts = ("neurons", "synapses", *(key for key in RARE if len({row[key] for row in held if _priced(row)}) > 1))
+    rows = [(f"{row['of']}: {row['lowering']}", *(row[key] for key in counts), _verdict(row)) for row in held]
+    heads = ("lowering", *(f"{key} #" for key in counts), "verdict")
+    return table("What attention costs, and its alternatives", heads, rows, "\n".join(_reasons(found, held)))
 
 
-def _numeric(rows: Sequence[Document], key: str) -> bool:
-    return any(isinstance(row.get(key), int | float) and not isinstance(row.get(key), bool) for row in rows)
+def _priced(row: Document) -> bool:
+    return row["neurons"] is not None
+
+
+def _verdict(row: Document) -> str:
+    if row["chosen"]:
+        return "taken" if row["fits"] == "yes" else "taken, does not fit"
+    return "not exact" if row["exact"] != "yes" else "fits" if row["fits"] == "yes" else "does not fit"
+
+
+def _reasons(found: Document, rows: Sequence[Document]) -> Iterator[str]:
+    """Why the one was taken, in how many layers there is a choice, and what stands against the others."""
+    if found.get("why"):
+        yield f"taken: {found['chosen']}, {found['why']}"
+    layers = dict.fromkeys((row["of"], row["layers"]) for row in rows)
+    yield "layers: " + ", ".join(f"{of} {count}" for of, count in layers)
+    against: dict[str, list[str]] = {}
+    for row in rows:
+        exact = row["exact"] == "yes"
+        reason = f"does not fit: {row['fits']}" if exact else f"not exact: {row['exact']}"
+        if not exact or row["fits"] != "yes":
+            against.setdefault(reason, []).append(row["lowering"])
+    yield from (f"{', '.join(dict.fromkeys(names))} {reason}" for reason, names in against.items())
 
 
 def layers_table(document: Document, every: bool = False) -> Group:

@@ -6,22 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
+
+from neurodeploy.report.fitted import Fitted
 
 Document = Mapping[str, Any]
 _SHOWN = 3  # layers named in a sentence
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Group:
-    """A titled table; a column whose header ends in "#" is aligned right; without any names there is no header."""
-    named = any(column.rstrip("#").strip() for column in columns)
-    made = Table(header_style="bold", show_header=named)
-    for column in columns:
-        numeric = column.endswith("#")
-        made.add_column(column.rstrip("#").strip(), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(cell, row))
+    """A titled table; a column whose header ends in "#" is aligned right; without any names there is no header.
+
+    Where the columns would not be readable beside one another, each row is a block.
+    """
+    made = Fitted(columns, [tuple(map(cell, row)) for row in rows])
     return Group(Text(title, style="bold"), made, *([Text(caption)] if caption else []))
 
 

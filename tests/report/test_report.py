@@ -85,8 +85,7 @@ def test_tables_of_a_network_name_what_they_show(view: Any, graph: Graph, docume
 def test_narrow_terminal_loses_no_character() -> None:
     name = "stage1.0.a_long_name_of_a_layer.q_lif"
     page = shown(text.table("title", ("layer", "value #"), [(name, 1234567)]), width=24)
-    lines = [line.split("│")[1].strip() for line in page.splitlines() if "│" in line]
-    assert "".join(lines).endswith(name)
+    assert name in "".join(line.strip() for line in page.splitlines()) and "1,234,567" in page
 
 
 @pytest.mark.parametrize(
