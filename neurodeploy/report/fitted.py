@@ -32,8 +32,11 @@ class Fitted:
             yield from self._blocks()
 
     def _widened(self, widths: list[int], room: int) -> list[int]:
-        """The widths with what is left of the room, where cells take most lines, until each is one line."""
+        """The widths with what is left of the room: for whole words first, then where cells take most lines."""
         named = self._named()
+        for at, width in enumerate(widths):
+            longest = max((len(word) for row in self.rows for word in row[at].split()), default=0)
+            widths[at] += min(max(0, longest - width), room - sum(widths))
         wanted = [max([len(name), *(len(row[i]) for row in self.rows)]) for i, (name, _) in enumerate(named)]
         for _ in range(room - sum(widths)):
             at = max(range(len(widths)), key=lambda i: wanted[i] / max(1, widths[i]))
