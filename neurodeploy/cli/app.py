@@ -20,6 +20,7 @@ from neurodeploy.cli.compile import compile_
 from neurodeploy.cli.doctor import doctor
 from neurodeploy.cli.evaluate import evaluate
 from neurodeploy.cli.export import export
+from neurodeploy.cli.finetune import finetune
 from neurodeploy.cli.import_ import import_
 from neurodeploy.cli.inspect import inspect
 from neurodeploy.cli.lava import lava
@@ -41,7 +42,22 @@ from neurodeploy.errors import (
 INTERRUPTED = 130
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 TRACEBACK = "NEURODEPLOY_TRACEBACK"
-COMMANDS = (compile_, run, evaluate, compare, simulate, map_, report, export, import_, inspect, targets, lava, doctor)
+COMMANDS = (
+    compile_,
+    finetune,
+    run,
+    evaluate,
+    compare,
+    simulate,
+    map_,
+    report,
+    export,
+    import_,
+    inspect,
+    targets,
+    lava,
+    doctor,
+)
 
 
 class InOrder(click.Group):

@@ -75,6 +75,7 @@ _TYPES = {
     "step": int,
     "state": dict,
     "optimizer": dict,
+    "losses": list,
     "history": list,
     "best": dict,
     "best_entry": int,

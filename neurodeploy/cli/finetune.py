@@ -1,0 +1,93 @@
+"""neurodeploy finetune: the integers of a network are trained themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurodeploy.cli import options, rounding
+from neurodeploy.cli.output import Output
+
+RECIPE = ("epochs", "batch", "learning_rate", "seed", "distillation", "temperature", "evaluations")
+
+
+@options.command("finetune", "Few bits, no loss: the integers of a model are trained themselves.")
+@click.argument("model", metavar="MODEL")
+@options.weights
+@options.ema
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Samples to train on: .npz with labels.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many samples of --data.")
+@click.option("--held-out", type=float, default=0.05, show_default=True, help="Share of --data that chooses the best.")
+@click.option("--test", type=click.Path(path_type=Path), help="Samples to report on in the end, .npz with labels.")
+@click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
+@click.option("--target", default="loihi2", show_default=True, help="See 'neurodeploy targets list'; or a .toml file.")
+@rounding.options
+@click.option("--epochs", type=float, help="Passes over the data, may be a fraction.  [1]")
+@click.option("--batch", type=int, help="Samples a step.  [64]")
+@click.option("--learning-rate", type=float, help="The largest, as a share of a layer's weights.  [0.005]")
+@click.option("--seed", type=int, help="Of the order of the samples.  [0]")
+@click.option("--distillation", type=float, help="Share of the float model in the loss, 0 to 1.  [0.5]")
+@click.option("--temperature", type=float, help="Of the softmax that compares with the float model.  [1]")
+@click.option("--evaluations", type=int, help="On what is held out; the last one at the end.  [4]")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Written after evaluations and on Ctrl-C.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on from a file that --checkpoint wrote.")
+@click.option("--steps", type=int, metavar="T", help="Time steps, for a model that makes none itself.")
+@click.option("--name", help="Name of the network; by default the class of the model.")
+def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
+    """Train the integers of MODEL, named as for compile, from the weights of its checkpoint.
+
+    Accuracies on the way are those of the deployed network. The artefact is that of the best evaluation.
+    """
+    options.require_file(path)
+    if choices["checkpoint"] is not None:
+        options.require_file(choices["checkpoint"])
+    asked = {"weight_bits": rounding.parse_bits(choices["weight_bits"] or ("4",)), **rounding.chosen(choices)}
+    asked |= {name: choices[name] for name in RECIPE if choices[name] is not None}
+    asked |= {name: choices[name] for name in ("held_out", "target", "checkpoint", "resume", "steps", "name")}
+    from neurodeploy.cli.inputs import load_data, require_labels
+    from neurodeploy.report import finetuning, text
+
+    data = load_data(choices["data"], choices["limit"])
+    labels = require_labels(data)
+    test = None if choices["test"] is None else load_data(choices["test"])
+    if test is not None:
+        require_labels(test)
+    network, idle = options.load_network(output, model, choices["weights"], choices["ema"])
+    found = _trained(output, network, data.images, labels, asked)
+    found.deployed.save(path)
+    document = {"artefact": str(path), "ignored_keys": [*idle], "finetuning": found.as_json()}
+    tables = [finetuning.finetuning_table(document["finetuning"])]
+    if test is not None:
+        document["test"] = _tested(output, found.deployed, test, network)
+        tables.append(text.evaluation_table(document["test"]))
+    output.result(document, *tables)
+    output.note(f"wrote {path}")
+
+
+def _trained(output: Output, network: Any, images: Any, labels: Any, asked: dict[str, Any]) -> Any:
+    """`nd.finetune` with a bar, and a line an evaluation."""
+    from neurodeploy import tuning
+
+    def told(entry: Any) -> None:
+        loss = f", loss {entry['loss']:.4f}" if "loss" in entry else ""
+        output.note(f"step {entry['step']:.0f}: {entry['accuracy']:.2f} % of the held-out samples{loss}")
+
+    with output.progress("fine-tune") as progress:
+        try:
+            return tuning.finetune(network, images, labels, progress=progress, evaluated=told, **asked)
+        except KeyboardInterrupt:
+            if asked["checkpoint"] is not None:
+                output.note(f"stopped: go on with --resume {asked['checkpoint']}")
+            raise
+
+
+def _tested(output: Output, deployed: Any, test: Any, network: Any) -> dict[str, Any]:
+    """Accuracy on samples that had no say, beside the float model's."""
+    from neurodeploy import api
+
+    with output.progress("test") as progress:
+        found = api.evaluate(deployed, test.images, test.labels, network, rate_samples=0, progress=progress)
+    document: dict[str, Any] = found.as_json()
+    return document
