@@ -3,30 +3,86 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from neurodeploy.api import CompiledModel, FilePath
+from neurodeploy.errors import Finding, UsageError
+from neurodeploy.ir.artefact.files import write_atomic
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import require_proof
+from neurodeploy.ir.types import BINARY
 from neurodeploy.netx.build import to_graph
+from neurodeploy.netx.chain import rounded, to_layers
 from neurodeploy.netx.container import read
-from neurodeploy.netx.layers import layers_of
+from neurodeploy.netx.layers import layers_of, raise_all
+from neurodeploy.netx.own import GROUP, Own
 from neurodeploy.netx.reading import Names, Reading, Semantics
+from neurodeploy.netx.write import to_bytes
 from neurodeploy.versions import compiler_versions
 
 
-def load_netx(path: FilePath, steps: int, **choices: Any) -> CompiledModel:
+@dataclass(frozen=True)
+class NetxExport:
+    """A .net file that was written. changed, worst: biases that were rounded, by how many membrane units at most."""
+
+    path: Path
+    own: Own
+    shows_membrane: bool
+    changed: int
+    worst: int
+
+    @property
+    def network(self) -> str:
+        """How netx opens it, so that layer i computes step t of sample s in time step s * T + t + i + 2."""
+        span = self.own.code.interval
+        bits = 0 if span.within(BINARY) else 8
+        return (
+            f"netx.hdf5.Network({str(self.path)!r}, reset_interval={self.own.steps}, reset_offset=1,"
+            f" input_message_bits={bits})"
+        )
+
+    @property
+    def host(self) -> tuple[str, ...]:
+        """What the host does before and behind."""
+        code, span = self.own.code, self.own.code.interval
+        frame = "the frame of each step" if code.events else "the same image in each step"
+        bias = "" if not self.own.bias.any() else f" + {GROUP}/bias"
+        read = (
+            "the membranes of the last layer after the last step, >> 6"
+            if self.shows_membrane
+            else "its spikes, summed over T"
+        )
+        return (
+            f"feed {frame}, [W, H, C], as clip(rint(x / {code.step:.9g}), {span.lo}, {span.hi})",
+            f"logits = {read}{bias}; times {self.own.scale:.9g} in the float model's scale",
+        )
+
+
+def load_netx(path: FilePath, steps: int | None = None, **choices: Any) -> CompiledModel:
     """The network of a .net file of lava-dl, with the integers that netx executes; proven.
 
-    steps: T, time steps of a sample.  choices: of `neurodeploy.netx.reading.Reading`: semantics, input_shape, events,
-    input_message_bits, input_range.
+    steps: T, time steps of a sample; only a file of `export_netx` says it itself.
+    choices: of `neurodeploy.netx.reading.Reading`: semantics, input_shape, events, input_message_bits, input_range.
     Raises InvalidFileError for a damaged or hostile file, UnsupportedModelError with every layer that cannot be held,
     DoesNotFitError where the widths of Loihi are left, UsageError (choices), EnvironmentMissingError without h5py.
     """
-    file = Path(path)
-    return _proven(to_graph(layers_of(read(file), file), Reading(steps, **choices), file))
+    file, findings = Path(path), list[Finding]()
+    container = read(file)
+    own = Own.read(container, findings)
+    if findings:
+        raise_all(findings, file)
+    layers = layers_of(container, file)
+    steps = steps if steps is not None or own is None else own.steps
+    if steps is None:
+        raise UsageError(
+            Finding("ND-L006", "steps", "T, the time steps of a sample", "none", "give steps (--steps)", str(path))
+        )
+    if own is not None and not choices.keys() & {"events", "input_message_bits", "input_range"}:
+        choices["code"] = own.code
+    graph = to_graph(layers, Reading(steps, **choices), file, own.names if own else None)
+    return _proven(own.restored(graph) if own else graph)
 
 
 def load_slayer(
@@ -56,6 +112,22 @@ def load_slayer(
         )
         graph = to_graph(layers, reading, Path(spec), names)
     return _proven(_noticed(graph, made.notices))
+
+
+def export_netx(deployed: CompiledModel, path: FilePath, *, round_bias: bool = False) -> NetxExport:
+    """Write a .net file that netx runs with the same integers, atomically.
+
+    round_bias: netx holds a bias in whole weight units; True rounds what lies between, which is another network: import
+    the file to measure it.
+    Raises UnsupportedModelError with every layer that netx has not, DoesNotFitError where rounded biases leave a width,
+    UsageError where the path cannot be written, EnvironmentMissingError without h5py.
+    """
+    graph, changed, worst = rounded(deployed.graph) if round_bias else (deployed.graph, 0, 0)
+    require_proof(graph)
+    chain = to_layers(graph)
+    own = Own.of(graph, chain.names)
+    write_atomic(Path(path), to_bytes(chain.layers, own))
+    return NetxExport(Path(path), own, chain.shows_membrane, changed, worst)
 
 
 def notices(deployed: CompiledModel) -> tuple[str, ...]:

@@ -19,11 +19,12 @@ from neurodeploy.netx.fields import DAMAGED, UNSUPPORTED
 from neurodeploy.netx.layers import Layer, Neuron, raise_all
 from neurodeploy.netx.reading import Names, Reading
 from neurodeploy.netx.synapses import AGAIN, NUMBERS, Refused, Synapses, convolution, executed
-from neurodeploy.numerics import LOIHI_LAVA
+from neurodeploy.numerics import LOIHI_LAVA, Int64
 
 BIAS_EXP = 6  # of netx: a bias counts in weight units
 NO_MEMORY = 4096  # iDecay of a current that is gone after its step
 INPUT_GAIN = 64  # of an input layer without a weight of its own
+DELAY_MAX = LOIHI_LAVA.delay_max
 SMALLER = "fewer steps, or smaller weights in the last layer"
 
 
@@ -127,9 +128,10 @@ def _input(draft: _Draft, layer: Layer) -> None:
     gain = float(INPUT_GAIN if layer.weight is None else layer.weight.flat[0]) if neuron else 1.0
     if gain <= 0:
         raise Refused(UNSUPPORTED, "a positive weight of the input", f"{gain:g}", "turn the sign of the images")
-    draft.shape, draft.span = shape, reading.codes(gain, neuron is not None)
-    code: dict[str, Attribute] = {"shape": shape, "step": 1 / gain, "lo": draft.span.lo, "hi": draft.span.hi}
-    draft.emit(EVENTS if reading.events else "encode", "input", code, path=layer.path if neuron else "")
+    code = reading.coded(gain, neuron is not None)
+    draft.shape, draft.span = shape, code.interval
+    own: dict[str, Attribute] = {"shape": shape, "step": code.step, "lo": draft.span.lo, "hi": draft.span.hi}
+    draft.emit(EVENTS if code.events else "encode", "input", own, path=layer.path if neuron else "")
 
 
 def _layer(draft: _Draft, layer: Layer) -> None:
@@ -142,6 +144,8 @@ def _layer(draft: _Draft, layer: Layer) -> None:
             _neurons(draft, replace(layer, neuron=replace(layer.neuron, current_decay=NO_MEMORY)), 0)
     else:
         _neurons(draft, layer, _synapses(draft, layer).exponent)
+        if draft.reading.semantics == "slayer" or layer.kind == "pool":
+            _delay(draft, layer, layer.delay)
 
 
 def _flatten(draft: _Draft, path: str) -> None:
@@ -152,7 +156,8 @@ def _flatten(draft: _Draft, path: str) -> None:
 
 
 def _synapses(draft: _Draft, layer: Layer) -> Synapses:
-    _delays(draft, layer)
+    before, after = _netx_delays(draft, layer)
+    _delay(draft, layer, before)
     weight = layer.weight
     if weight is None or draft.reading.semantics == "netx":
         weight, notice = executed(layer)
@@ -160,6 +165,7 @@ def _synapses(draft: _Draft, layer: Layer) -> Synapses:
     found = convolution(layer, weight, draft.shape)
     draft.emit("conv", draft.names.of(layer)[0], found.attributes, {"weight": found.weight}, layer.path)
     draft.shape, draft.span = layer.shape, conv_sums(found.weight, draft.span.union(Interval(0, 0)))
+    _delay(draft, layer, after)
     return found
 
 
@@ -196,14 +202,42 @@ def _require_decays(neuron: Neuron) -> None:
         )
 
 
-def _delays(draft: _Draft, layer: Layer) -> None:
-    if layer.delay is None:
+def _netx_delays(draft: _Draft, layer: Layer) -> tuple[Int64 | None, Int64 | None]:
+    """The delays of a layer in front of its weights, and behind them, as netx has them (hdf5.py, create_dense).
+
+    A dense layer's delays are of its own sums where there is one for each; SLAYER's are of its spikes.
+    """
+    delay = layer.delay
+    if delay is None or draft.reading.semantics == "slayer" or layer.kind == "pool":
+        return None, None
+    if layer.kind == "conv":
+        most = int(delay.max())
+        draft.notices.append(
+            f"{layer.path}: netx leaves out the delays of a convolution, up to {most}; so does this network"
+        )
+        return None, None
+    if delay.max() > DELAY_MAX:
+        draft.notices.append(f"{layer.path}: netx takes delays beyond {DELAY_MAX} as {DELAY_MAX}; so does this network")
+    kept = np.minimum(delay, DELAY_MAX)
+    if kept.size in (1, layer.shape[0]):
+        return None, kept
+    if kept.shape != draft.shape:
+        need = f"a delay for each of {layer.shape[0]} sums or {draft.shape[0]} inputs"
+        raise Refused(DAMAGED, need, f"{kept.size}", AGAIN)
+    return kept, None
+
+
+def _delay(draft: _Draft, layer: Layer, delay: Int64 | None) -> None:
+    """Hold back the last value, by a number of steps a channel."""
+    if delay is None:
         return
-    have = f"axonal delays up to {int(layer.delay.max())} steps"
-    if layer.kind == "conv" and draft.reading.semantics == "netx":
-        draft.notices.append(f"{layer.path}: netx leaves out {have} of a convolution; so does this network")
-        return
-    raise Refused(UNSUPPORTED, "no delays", have, "train with delay=False, or take the array `delay` out of the file")
+    if delay.size not in (1, draft.shape[0]) or delay.max() > DELAY_MAX:
+        have = f"{delay.size} delays up to {delay.max()}"
+        raise Refused(DAMAGED, f"one delay or {draft.shape[0]}, {DELAY_MAX} steps at most", have, AGAIN)
+    steps = tensor(delay.reshape(-1, *[1] * (len(draft.shape) - 1)), np.int16)
+    name = f"{draft.names.of(layer)[0]}.delay" if draft.nodes[-1].op != "lif" else f"{draft.value}.delay"
+    draft.emit("delay", name, {}, {"delay": steps}, layer.path)
+    draft.span = draft.span.union(Interval(0, 0))
 
 
 def _head(draft: _Draft, layer: Layer) -> None:

@@ -76,6 +76,15 @@ class Fields:
             return None
         return values[0]
 
+    def real(self, name: str) -> float:
+        """One number above zero; 1.0 and a finding where there is none."""
+        found = self.arrays.get(name)
+        value = float(found.reshape(-1)[0]) if found is not None and found.size == 1 else 0.0
+        if not 0 < value < float("inf"):
+            self.damaged(f"a number `{name}` above zero", value)
+            return 1.0
+        return value
+
     def array(self, name: str, most: int) -> Int64 | None:
         """An array of rank `most` at most as netx takes it: fractions cut off. None and a finding where it is not."""
         found = self.arrays.get(name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from neurodeploy.errors import Finding, UsageError
+from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import Interval
 from neurodeploy.netx.layers import Layer
 
@@ -22,7 +23,7 @@ class Reading:
     steps: T, time steps of a sample.  semantics: "netx", what lava-dl's netx executes, or "slayer", what the file says.
     input_shape: [C, H, W] or [features], where the file has no input layer.  events: frames, one a step (True), or an
     image that stays (False).  input_message_bits: as of netx.Network, 0 for binary spikes.  input_range: the smallest
-    and the largest value that comes in; None for as much as 8 bits hold.
+    and the largest value that comes in; None for as much as 8 bits hold.  code: the whole of it, of a file of ours.
     """
 
     steps: int
@@ -31,6 +32,7 @@ class Reading:
     events: bool = True
     input_message_bits: int = 0
     input_range: tuple[float, float] | None = None
+    code: PixelCode | None = None
 
     def check(self) -> None:
         """Raise UsageError with everything that cannot be."""
@@ -48,13 +50,17 @@ class Reading:
         if wrong:
             raise UsageError(Finding("ND-L006", name, need, have, "correct the call") for name, need, have in wrong)
 
-    def codes(self, gain: float, graded: bool) -> Interval:
-        """The integers that come in.  gain: codes a unit.  graded: into the neurons of an input layer."""
-        bits = self.input_message_bits
-        if self.input_range is None:
-            return Interval(-128, 127) if graded else Interval(0, (1 << bits) - 1 if bits else 1)
-        low, high = (round(value * gain) for value in self.input_range)
-        return Interval(max(low, -128), min(high, 255 if low == 0 else 127))
+    def coded(self, gain: float, graded: bool) -> PixelCode:
+        """The code of what comes in.  gain: codes a unit.  graded: into the neurons of an input layer."""
+        if self.code is not None:
+            return self.code
+        bits, span = self.input_message_bits, Interval(-128, 127)
+        if self.input_range is not None:
+            low, high = (round(value * gain) for value in self.input_range)
+            span = Interval(max(low, -128), min(high, 255 if low == 0 else 127))
+        elif not graded:
+            span = Interval(0, (1 << bits) - 1 if bits else 1)
+        return PixelCode(1 / gain, span, self.events)
 
 
 @dataclass(frozen=True)

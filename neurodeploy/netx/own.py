@@ -1,0 +1,79 @@
+"""What neurodeploy puts into a .net file beside the layers, in the group /neurodeploy, which netx does not look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neurodeploy.errors import Finding
+from neurodeploy.ir.graph import Graph, Node, tensor
+from neurodeploy.ir.pixel_code import PixelCode
+from neurodeploy.ir.types import Interval
+from neurodeploy.netx.container import Container
+from neurodeploy.netx.fields import Fields
+from neurodeploy.netx.reading import Names
+from neurodeploy.numerics import Int64
+
+GROUP = "neurodeploy"
+
+
+@dataclass(frozen=True)
+class Own:
+    """steps: T.  name: of the network.  code: of its input.  scale, bias: of the logits, which the host applies."""
+
+    steps: int
+    name: str
+    code: PixelCode
+    scale: float
+    bias: Int64
+    names: Names
+
+    @classmethod
+    def of(cls, graph: Graph, names: Names) -> Own:
+        """What goes along with a graph."""
+        bias = graph.by_name[graph.output].tensors["bias"].astype(np.int64)
+        return cls(graph.steps, graph.name, PixelCode.of_graph(graph), graph.output_scale, bias, names)
+
+    @classmethod
+    def read(cls, container: Container, findings: list[Finding]) -> Own | None:
+        """What a file has; None where neurodeploy did not write it, or with a finding where it is damaged."""
+        if f"/{GROUP}" not in container.groups:
+            return None
+        fields = Fields(container, f"/{GROUP}", findings)
+        before = len(findings)
+        steps, events, low, high = (fields.integer(name) for name in ("steps", "events", "lo", "hi"))
+        step, scale, bias = fields.real("step"), fields.real("output_scale"), fields.array("bias", 1)
+        name = fields.text("name")
+        names = Names(*(_named(fields.group(kind)) for kind in ("synapse", "neuron")))
+        if steps is None or low is None or high is None or bias is None or len(findings) > before:
+            return None
+        if not (low <= 0 < high and high - low < 256 and low >= -128 and steps > 0):
+            fields.damaged("an 8-bit code around zero, and time steps", f"{low}..{high}, {steps} steps")
+            return None
+        return cls(steps, name, PixelCode(step, Interval(low, high), bool(events)), scale, bias, names)
+
+    def facts(self) -> Iterator[tuple[str, object]]:
+        """Path within the group -> value."""
+        yield from (("steps", self.steps), ("name", self.name), ("step", self.code.step), ("events", self.code.events))
+        yield from (("lo", self.code.interval.lo), ("hi", self.code.interval.hi))
+        yield from (("output_scale", self.scale), ("bias", self.bias))
+        for kind, names in (("synapse", self.names.synapse), ("neuron", self.names.neuron)):
+            yield from ((f"{kind}/{path.rpartition('/')[2]}", name) for path, name in names.items())
+
+    def restored(self, graph: Graph) -> Graph:
+        """A graph that was read, with the logits' bias and scale, and the name."""
+
+        def node(given: Node) -> Node:
+            if given.op == "readout" and self.bias.shape == given.tensors["bias"].shape:
+                return replace(given, tensors={"bias": tensor(self.bias, np.int64)})
+            return given
+
+        return replace(
+            graph, name=self.name or graph.name, output_scale=self.scale, nodes=tuple(map(node, graph.nodes))
+        )
+
+
+def _named(fields: Fields) -> dict[str, str]:
+    return {f"/layer/{place}": name for place, name in fields.texts.items() if name.isprintable() and name}
