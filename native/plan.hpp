@@ -80,13 +80,14 @@ struct Pool {
     i64 kernel[2], stride[2], padding[2], size[2];
 };
 
-// How binary axons are summed by tables, six at a time; see kernels/lookup.hpp.
+// How axons are summed by tables, six at a time; see kernels/lookup.hpp.
 struct Lookup {
     const i32* offsets;  // [groups] elements of the index planes from a row's place to its index for the group
     const i32* axons;    // [groups] the first axon of each among the 4 k4
     const i32* ends;     // [segments] the group before which each segment of int16 sums ends
     i64 groups, segments;  // no groups: no tables
     i64 rows, plane;       // rows of the input that are indexed, and elements from index plane to index plane
+    bool counts;           // an axon may fire more than once: what tables leave is added by columns
 };
 
 enum class Tail : i32 { sums, lif, pool_lif };
@@ -99,7 +100,7 @@ struct GemmArgs {
     const i8* weights;   // tiles, see tile.hpp
     const i32* offsets;  // [k4] bytes from a row to the four axons of each group
     const i32* bias;     // [blocks][32] in membrane units, or in units of the sums where these are the result
-    const i8* columns;   // [wide blocks][4 k4][64] for the event path; null where the input is not binary
+    const i8* columns;   // [wide blocks][4 k4][64] for the event path and for counts in tables, or null
     Lookup lookup;       // for binary input, where the processor is fast at it
     i64 tap;             // groups of a tap: their axons lie side by side
     bool small;          // no axon exceeds 127

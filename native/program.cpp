@@ -57,14 +57,10 @@ i64 scratch_of(const GemmArgs& args) {
     const i64 row = OUTPUTS * i64(sizeof(i32));
     const i64 lines = pools ? args.pool.kernel[0] * args.positions + 1 : 2;  // and the largest; halves of a wide block
     i64 bytes = std::max(2 * STRIP_ROWS, lines * args.rows) * row;
-    if (args.columns != nullptr) {  // at most half of the axons are listed, as u16
-        bytes += std::max(EVENT_ROWS, args.rows) * (args.k4 * GROUP + i64(sizeof(i64))) + 64;
+    if (args.columns != nullptr && !args.lookup.counts) {  // at most half of the axons are listed, as u16
+        bytes += std::max(EVENT_ROWS, args.rows) * (args.k4 * GROUP + i64(sizeof(i64))) + 128;
     }
-    if (args.lookup.groups == 0) return bytes;
-    const i64 planes = (args.tap * GROUP + AXONS - 1) / AXONS * args.lookup.plane * 2 + 64;
-    const i64 ring = (args.pool.kernel[0] + portable::lookup_lines(args) - 1) * args.positions + 1;
-    const i64 sums = pools ? ring * args.rows : std::max(LOOKUP_LANES * LANES, args.rows);
-    return std::max(bytes, planes + LOOKUP_WORK + sums * row);
+    return args.lookup.groups ? std::max(bytes, portable::lookup_bytes(args)) : bytes;
 }
 
 i64 scratch_of(const MatmulArgs& args) {
@@ -155,7 +151,8 @@ const i8* Program::pack_columns(const i8* weights, i64 outputs, i64 k4) {
     constants_.push_back(allocate(std::size_t(blocks * WIDE * row)));
     i8* packed = reinterpret_cast<i8*>(constants_.back().get());
     for (i64 o = 0; o < outputs; ++o) {
-        i8* to = packed + o / WIDE * WIDE * row + o % WIDE;
+        const i64 eight = o % OUTPUTS / 8;  // of the first or the other 32 outputs
+        i8* to = packed + o / WIDE * WIDE * row + eight * 16 + o % WIDE / OUTPUTS * 8 + o % 8;
         for (i64 k = 0; k < row; ++k) to[k * WIDE] = weights[o * row + k];
     }
     return packed;

@@ -38,28 +38,64 @@ inline u16* list_bits(u64 mask, i64 base, u16* to) {
     return to;
 }
 
-// 64 sums in int16, of at most SEGMENT columns; two columns at a time. Eight sums that lie together in `part` belong to
-// eight neighbouring outputs, from ORDER[i] on.
+// 64 sums in int16, of at most SEGMENT columns; two columns at a time. A column holds eight outputs of the first 32, eight
+// of the other 32, and so on, so that pairs of its bytes lie apart by 32 outputs.
 #if defined(__AVX512BW__)
 
 struct Sums {
-    static constexpr int ORDER[8] = {0, 16, 32, 48, 8, 24, 40, 56};
-    __m512i part[2];
+    __m512i low, high;
 
-    Sums() { part[0] = part[1] = _mm512_setzero_si512(); }
+    Sums() : low(_mm512_setzero_si512()), high(low) {}
     void add(__m512i a, __m512i b) {
         const __m512i one = _mm512_set1_epi8(1);
-        part[0] = _mm512_add_epi16(part[0], _mm512_maddubs_epi16(one, _mm512_unpacklo_epi8(a, b)));
-        part[1] = _mm512_add_epi16(part[1], _mm512_maddubs_epi16(one, _mm512_unpackhi_epi8(a, b)));
+        low = _mm512_add_epi16(low, _mm512_maddubs_epi16(one, _mm512_unpacklo_epi8(a, b)));
+        high = _mm512_add_epi16(high, _mm512_maddubs_epi16(one, _mm512_unpackhi_epi8(a, b)));
     }
-    void add(const i8* a, const i8* b) { add(_mm512_load_si512(a), _mm512_load_si512(b)); }
-    void add(const i8* a) { add(_mm512_load_si512(a), _mm512_setzero_si512()); }
+    void add(const u16* fired, i64 count, const i8* columns) {
+        const auto fetch = [&](i64 i) { __builtin_prefetch(columns + fired[i + AHEAD] * WIDE); };
+        i64 i = 0;
+        for (; i + 4 <= count; i += 4) {
+            fetch(i), fetch(i + 1), fetch(i + 2), fetch(i + 3);
+            add(_mm512_load_si512(columns + fired[i] * WIDE), _mm512_load_si512(columns + fired[i + 1] * WIDE));
+            add(_mm512_load_si512(columns + fired[i + 2] * WIDE), _mm512_load_si512(columns + fired[i + 3] * WIDE));
+        }
+        for (; i < count; i += 2) {  // without a branch for an odd last one
+            fetch(i), fetch(i + 1);
+            const __mmask64 both = i + 1 < count ? ~u64(0) : 0;
+            add(_mm512_load_si512(columns + fired[i] * WIDE), _mm512_maskz_loadu_epi8(both, columns + fired[i + 1] * WIDE));
+        }
+    }
+    template <int SHIFT>
+    static void put(__m256i sums, bool more, i32* to) {
+        const __m512i wide = _mm512_slli_epi32(_mm512_cvtepi16_epi32(sums), SHIFT);
+        _mm512_store_si512(to, more ? _mm512_add_epi32(wide, _mm512_load_si512(to)) : wide);
+    }
+    template <int SHIFT>
+    void widen(bool more, i32* to_low, i32* to_high) const {
+        put<SHIFT>(_mm512_castsi512_si256(low), more, to_low);
+        put<SHIFT>(_mm512_extracti64x4_epi64(low, 1), more, to_low + 16);
+        put<SHIFT>(_mm512_castsi512_si256(high), more, to_high);
+        put<SHIFT>(_mm512_extracti64x4_epi64(high, 1), more, to_high + 16);
+    }
 };
 
-#elif defined(__AVX2__)
+#else
+
+// Adds the int16 sums to int32 ones, or puts them there; eight that lie together belong to neighbours from ORDER[i] on.
+template <int SHIFT>
+inline void widen_by(const int* order, const void* sums, bool more, i32* low, i32* high) {
+    alignas(64) std::int16_t narrow[WIDE];
+    __builtin_memcpy(narrow, sums, sizeof narrow);
+    for (int i = 0; i < 8; ++i) {
+        i32* to = order[i] < OUTPUTS ? low + order[i] : high + order[i] - OUTPUTS;
+        for (int o = 0; o < 8; ++o) to[o] = (more ? to[o] : 0) + narrow[8 * i + o] * (1 << SHIFT);
+    }
+}
+
+#if defined(__AVX2__)
 
 struct Sums {
-    static constexpr int ORDER[8] = {0, 16, 8, 24, 32, 48, 40, 56};
+    static constexpr int ORDER[8] = {0, 8, 32, 40, 16, 24, 48, 56};
     __m256i part[4];
 
     Sums() { part[0] = part[1] = part[2] = part[3] = _mm256_setzero_si256(); }
@@ -69,45 +105,43 @@ struct Sums {
         part[2 * i + 1] = _mm256_add_epi16(part[2 * i + 1], _mm256_maddubs_epi16(one, _mm256_unpackhi_epi8(a, b)));
     }
     static __m256i at(const i8* column, int i) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(column) + i); }
-    void add(const i8* a, const i8* b) {
-        add(at(a, 0), at(b, 0), 0);
-        add(at(a, 1), at(b, 1), 1);
+    void add(const u16* fired, i64 count, const i8* columns) {
+        i64 i = 0;
+        for (; i + 2 <= count; i += 2) {
+            const i8 *a = columns + fired[i] * WIDE, *b = columns + fired[i + 1] * WIDE;
+            add(at(a, 0), at(b, 0), 0);
+            add(at(a, 1), at(b, 1), 1);
+        }
+        if (i == count) return;
+        const i8* last = columns + fired[i] * WIDE;
+        add(at(last, 0), _mm256_setzero_si256(), 0);
+        add(at(last, 1), _mm256_setzero_si256(), 1);
     }
-    void add(const i8* a) {
-        add(at(a, 0), _mm256_setzero_si256(), 0);
-        add(at(a, 1), _mm256_setzero_si256(), 1);
-    }
+    template <int SHIFT>
+    void widen(bool more, i32* low, i32* high) const { widen_by<SHIFT>(ORDER, part, more, low, high); }
 };
 
 #else
 
 struct Sums {
-    static constexpr int ORDER[8] = {0, 8, 16, 24, 32, 40, 48, 56};
+    static constexpr int ORDER[8] = {0, 32, 8, 40, 16, 48, 24, 56};
     std::int16_t part[WIDE];
 
     Sums() {
         for (i64 o = 0; o < WIDE; ++o) part[o] = 0;
     }
-    void add(const i8* a) {
-        for (i64 o = 0; o < WIDE; ++o) part[o] = std::int16_t(part[o] + a[o]);
+    void add(const u16* fired, i64 count, const i8* columns) {
+        for (i64 i = 0; i < count; ++i) {
+            const i8* a = columns + fired[i] * WIDE;
+            for (i64 o = 0; o < WIDE; ++o) part[o] = std::int16_t(part[o] + a[o]);
+        }
     }
-    void add(const i8* a, const i8* b) {
-        for (i64 o = 0; o < WIDE; ++o) part[o] = std::int16_t(part[o] + a[o] + b[o]);
-    }
+    template <int SHIFT>
+    void widen(bool more, i32* low, i32* high) const { widen_by<SHIFT>(ORDER, part, more, low, high); }
 };
 
 #endif
-
-// Adds the int16 sums to int32 ones, or puts them there.
-inline void widen(const Sums& sums, bool more, i32* low, i32* high) {
-    alignas(64) std::int16_t narrow[WIDE];
-    __builtin_memcpy(narrow, sums.part, sizeof narrow);
-    for (int i = 0; i < 8; ++i) {
-        const int first = Sums::ORDER[i];
-        i32* to = first < OUTPUTS ? low + first : high + first - OUTPUTS;
-        for (int o = 0; o < 8; ++o) to[o] = more ? to[o] + narrow[8 * i + o] : narrow[8 * i + o];
-    }
-}
+#endif
 
 // Calls f(mask, base, bits) for the axons of a row, 64 or fewer at a time.
 template <class F>
@@ -121,6 +155,18 @@ inline void for_masks(const u8* x, const i32* offsets, i64 k4, i64 tap, F f) {
         for (i64 bit = 0; bit < n - i; ++bit) rest |= u64(axons[i + bit] != 0) << bit;
         if (n > i) f(rest, base + i);
     }
+}
+
+template <int SHIFT>
+inline void add_segments(const u16* fired, i64 count, const i8* columns, bool more, i32* low, i32* high) {
+    i64 first = 0;
+    do {
+        const i64 n = least(count - first, SEGMENT);
+        Sums sums;
+        sums.add(fired + first, n, columns);
+        sums.widen<SHIFT>(more || first > 0, low, high);
+        first += n;
+    } while (first < count);
 }
 
 }  // namespace
@@ -144,16 +190,11 @@ i64 list_fired(const u8* x, const i32* offsets, i64 k4, i64 tap, u16* fired) {
 }
 
 void add_columns(const u16* fired, i64 count, const i8* columns, i32* low, i32* high) {
-    i64 first = 0;
-    do {
-        const i64 last = least(count, first + SEGMENT);
-        Sums sums;
-        i64 i = first;
-        for (; i + 2 <= last; i += 2) sums.add(columns + fired[i] * WIDE, columns + fired[i + 1] * WIDE);
-        if (i < last) sums.add(columns + fired[i] * WIDE);
-        widen(sums, first > 0, low, high);
-        first = last;
-    } while (first < count);
+    add_segments<0>(fired, count, columns, false, low, high);
+}
+
+void add_columns_twice(const u16* fired, i64 count, const i8* columns, i32* low, i32* high) {
+    add_segments<1>(fired, count, columns, true, low, high);
 }
 
 }  // namespace neurodeploy::ND_PATH

@@ -99,6 +99,7 @@ struct Fired {
             starts[row] = listed;
             starts[row + 1] = listed += list_fired(axons, args.offsets, args.k4, args.tap, lists + listed);
         });
+        for (i64 i = 0; i <= AHEAD; ++i) lists[listed + i] = 0;
         return true;
     }
 
@@ -149,18 +150,37 @@ void by_columns(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit e
     }
 }
 
-// Scratch of the lookup path: index planes, and the strips of a chunk as vectors.
+// Scratch of the lookup path: index planes, what they leave, and the strips of a chunk as vectors.
 struct Tables {
     u16* planes;
+    Left left{};
     char* work;
     i32* sums;
     Vector vectors[LOOKUP_LANES];
     i64 count = 0, rows = 0;
 
-    Tables(const GemmArgs& args, char* scratch) : planes(reinterpret_cast<u16*>(scratch)) {
-        const i64 bytes = (args.tap * GROUP + AXONS - 1) / AXONS * args.lookup.plane * i64(sizeof(u16));
-        work = scratch + (bytes + 63) / 64 * 64;
-        sums = reinterpret_cast<i32*>(work + LOOKUP_WORK);
+    Tables(const GemmArgs& args, char* scratch) {
+        planes = reinterpret_cast<u16*>(take(scratch, plane_bytes(args)));
+        if (args.lookup.counts) {
+            left.starts = reinterpret_cast<i32*>(take(scratch, start_bytes(args)));
+            left.lists = reinterpret_cast<u16*>(take(scratch, list_bytes(args)));
+            left.row = reinterpret_cast<u16*>(take(scratch, row_bytes(args)));
+        }
+        work = take(scratch, LOOKUP_WORK);
+        sums = reinterpret_cast<i32*>(scratch);
+    }
+
+    static char* take(char*& scratch, i64 bytes) {
+        char* taken = scratch;
+        scratch += bytes;
+        return taken;
+    }
+
+    // Indexes the input, unless tables leave too much of it: then false.
+    bool index(const GemmArgs& args, const u8* x) {
+        if (args.lookup.counts && !list_left(args, x, left)) return false;
+        index_planes(args, x, planes);
+        return true;
     }
 
     void add(const GemmArgs& args, const Strip& strip) {
@@ -169,7 +189,11 @@ struct Tables {
         rows += n;
     }
 
-    void sum(const GemmArgs& args, i64 block, i32* to) { look_up(args, planes, vectors, count, block, work, to); }
+    // The sums of `blocks` blocks, `apart` elements from one another.
+    void sum(const GemmArgs& args, i64 block, i64 blocks, i32* to, i64 apart) {
+        for (i64 b = 0; b < blocks; ++b) look_up(args, planes, vectors, count, block + b, work, to + b * apart);
+        if (args.lookup.counts) add_left(args, left, vectors, count, block, to, to + apart);
+    }
 };
 
 inline i64 vectors_of(const GemmArgs& args, i64 positions) { return (positions * args.rows + LANES - 1) / LANES; }
@@ -178,19 +202,22 @@ template <class Emit>
 void by_tables(const GemmArgs& args, Tables& tables, i64 part, i64 parts, Emit emit) {
     const Strips strips(args, LOOKUP_LANES * LANES);
     const i64 per_chunk = most(i64(1), LOOKUP_LANES / vectors_of(args, strips.size));
-    const i64 chunks = (strips.count + per_chunk - 1) / per_chunk, blocks = blocks_of(args, OUTPUTS);
-    const i64 tasks = chunks * blocks;
+    const i64 chunks = (strips.count + per_chunk - 1) / per_chunk, width = lookup_blocks(args);
+    const i64 blocks = blocks_of(args, OUTPUTS), units = (blocks + width - 1) / width, tasks = chunks * units;
+    const i64 apart = lookup_rows(args) * OUTPUTS;
     for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
-        const i64 chunk = task / blocks, block = task % blocks;
+        const i64 chunk = task / units, block = task % units * width, count = least(width, blocks - block);
         const i64 first = strips.count * chunk / chunks, last = strips.count * (chunk + 1) / chunks;
         tables.count = tables.rows = 0;
         for (i64 i = first; i < last; ++i) tables.add(args, strips.at(args, i));
-        tables.sum(args, block, tables.sums);
-        const i32* sums = tables.sums;
-        for (i64 i = first; i < last; ++i) {
-            const Strip strip = strips.at(args, i);
-            emit(sums, strip.count, block, place_of(args, strip, block));
-            sums += strip.count * args.rows * OUTPUTS;
+        tables.sum(args, block, count, tables.sums, apart);
+        for (i64 b = 0; b < count; ++b) {
+            const i32* sums = tables.sums + b * apart;
+            for (i64 i = first; i < last; ++i) {
+                const Strip strip = strips.at(args, i);
+                emit(sums, strip.count, block + b, place_of(args, strip, block + b));
+                sums += strip.count * args.rows * OUTPUTS;
+            }
         }
     }
 }
@@ -206,12 +233,12 @@ bool is_quiet(const GemmArgs& args, const u8* x) {
 
 template <class X, class Emit>
 void by_strips(const GemmArgs& args, Spaces spaces, i64 part, i64 parts, Emit emit) {
-    if (args.lookup.groups && !(args.columns && is_quiet(args, at<u8>(spaces, args.x)))) {
+    const bool binary = !args.lookup.counts;
+    if (args.lookup.groups && !(args.columns && binary && is_quiet(args, at<u8>(spaces, args.x)))) {
         Tables tables(args, spaces[SCRATCH]);
-        index_planes(args, at<u8>(spaces, args.x), tables.planes);
-        return by_tables(args, tables, part, parts, emit);
+        if (tables.index(args, at<u8>(spaces, args.x))) return by_tables(args, tables, part, parts, emit);
     }
-    if (args.columns) return by_columns(args, spaces, part, parts, emit);
+    if (args.columns && binary) return by_columns(args, spaces, part, parts, emit);
     by_tiles<X>(args, spaces, part, parts, emit);
 }
 
@@ -239,6 +266,11 @@ struct Ring {
     i32* line(i64 y) const { return sums + y % lines * line_size; }
 };
 
+// Lines first .. last - 1 of the pooled map, of some blocks of outputs.
+struct Band {
+    i64 block, blocks, first, last;
+};
+
 // The largest sums of a window.
 void pooled(const GemmArgs& args, const Ring& ring, i64 py, i64 px, i32* __restrict largest) {
     const Pool& pool = args.pool;
@@ -257,18 +289,18 @@ void pooled(const GemmArgs& args, const Ring& ring, i64 py, i64 px, i32* __restr
 }
 
 // Line by line of the pooled map; a line of the convolution is summed once, when the first window reaches it.
-// sum(line, to): puts the sums of a line, or of that and some after it, into the ring; how many.
+// sum(line): puts the sums of a line, or of that and some after it, into the rings of the blocks; how many lines.
 template <class Decay, class Sum>
-void pool_band(const GemmArgs& args, Spaces spaces, const Ring& ring, i32* largest, i64 block, i64 first, i64 last,
-               Sum sum) {
+void pool_band(const GemmArgs& args, Spaces spaces, const Ring* rings, i32* largest, const Band& band, Sum sum) {
     const Pool& pool = args.pool;
-    i64 done = most(i64(0), first * pool.stride[0] - pool.padding[0]);
-    for (i64 py = first; py < last; ++py) {
+    i64 done = most(i64(0), band.first * pool.stride[0] - pool.padding[0]);
+    for (i64 py = band.first; py < band.last; ++py) {
         const i64 top = py * pool.stride[0] - pool.padding[0];
         done = most(done, top);
         while (done < least(top + pool.kernel[0], args.runs)) done += sum(done);
-        for (i64 px = 0; px < pool.size[1]; ++px) {
-            pooled(args, ring, py, px, largest);
+        for (i64 i = 0; i < pool.size[1] * band.blocks; ++i) {
+            const i64 b = i / pool.size[1], px = i % pool.size[1], block = band.block + b;
+            pooled(args, rings[b], py, px, largest);
             const i64 to = (py * pool.size[1] + px) * args.position_y + block * OUTPUTS;
             i32* v = args.v.space == ABSENT ? nullptr : at<i32>(spaces, args.v) + to;
             fire<Decay>(args, largest, next_step(args), block, at<u8>(spaces, args.y) + to, v);
@@ -276,47 +308,57 @@ void pool_band(const GemmArgs& args, Spaces spaces, const Ring& ring, i32* large
     }
 }
 
-template <class Decay, class Task>
-void each_band(const GemmArgs& args, i64 part, i64 parts, Task band) {
-    const i64 blocks = blocks_of(args, OUTPUTS), bands = blocks % parts ? parts : 1;
-    const i64 tasks = blocks * bands, lines = args.pool.size[0];
+// A band for each `width` blocks, or some where threads cannot share the blocks evenly.
+template <class Task>
+void each_band(const GemmArgs& args, i64 width, i64 part, i64 parts, Task task_of) {
+    const i64 blocks = blocks_of(args, OUTPUTS), units = (blocks + width - 1) / width;
+    const i64 bands = units % parts ? parts : 1, tasks = units * bands, lines = args.pool.size[0];
     for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
-        const i64 index = task / blocks;
-        band(task % blocks, lines * index / bands, lines * (index + 1) / bands);
+        const i64 index = task / units, block = task % units * width;
+        task_of(Band{block, least(width, blocks - block), lines * index / bands, lines * (index + 1) / bands});
     }
 }
 
 template <class X, class Decay>
-void with_pool(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
+void pool_by_tiles(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
     const u8* x = at<u8>(spaces, args.x);
-    char* scratch = spaces[SCRATCH];
-    const i64 size = args.rows * OUTPUTS, line_size = args.positions * size;
-    if (args.lookup.groups == 0) {
-        i32* largest = reinterpret_cast<i32*>(scratch);
-        const Ring ring{largest + size, args.pool.kernel[0], line_size};
-        return each_band<Decay>(args, part, parts, [&](i64 block, i64 first, i64 last) {
-            pool_band<Decay>(args, spaces, ring, largest, block, first, last, [&](i64 line) {
-                sum_rows<X>(args, x + line * args.run_bytes, args.positions, block, ring.line(line));
-                return i64(1);
-            });
+    i32* largest = reinterpret_cast<i32*>(spaces[SCRATCH]);
+    const i64 size = args.rows * OUTPUTS;
+    const Ring ring{largest + size, args.pool.kernel[0], args.positions * size};
+    each_band(args, 1, part, parts, [&](const Band& band) {
+        pool_band<Decay>(args, spaces, &ring, largest, band, [&](i64 line) {
+            sum_rows<X>(args, x + line * args.run_bytes, args.positions, band.block, ring.line(line));
+            return i64(1);
         });
-    }
-    Tables tables(args, scratch);
-    index_planes(args, x, tables.planes);
-    const i64 lines = lookup_lines(args);
-    const Ring ring{tables.sums + size, args.pool.kernel[0] + lines - 1, line_size};
-    each_band<Decay>(args, part, parts, [&](i64 block, i64 first, i64 last) {
-        pool_band<Decay>(args, spaces, ring, tables.sums, block, first, last, [&](i64 line) {
+    });
+}
+
+template <class Decay>
+void pool_by_tables(const GemmArgs& args, Spaces spaces, Tables& tables, i64 part, i64 parts) {
+    const i64 size = args.rows * OUTPUTS, lines = lookup_lines(args), apart = lookup_rows(args) * OUTPUTS;
+    const Ring ring{tables.sums + size, args.pool.kernel[0] + lines - 1, args.positions * size};
+    const Ring rings[] = {ring, {ring.sums + apart, ring.lines, ring.line_size}};
+    each_band(args, lookup_blocks(args), part, parts, [&](const Band& band) {
+        pool_band<Decay>(args, spaces, rings, tables.sums, band, [&](i64 line) {
             const i64 count = least(lines, args.runs - line);
-            tables.count = tables.rows = 0;
+            tables.count = 0;
             for (i64 i = 0; i < count; ++i) {
                 tables.rows = (ring.line(line + i) - ring.sums) / OUTPUTS;
                 tables.add(args, {line + i, 0, args.positions});
             }
-            tables.sum(args, block, ring.sums);
+            tables.sum(args, band.block, band.blocks, ring.sums, apart);
             return count;
         });
     });
+}
+
+template <class X, class Decay>
+void with_pool(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
+    if (args.lookup.groups) {
+        Tables tables(args, spaces[SCRATCH]);
+        if (tables.index(args, at<u8>(spaces, args.x))) return pool_by_tables<Decay>(args, spaces, tables, part, parts);
+    }
+    pool_by_tiles<X, Decay>(args, spaces, part, parts);
 }
 
 template <class X, class Decay>

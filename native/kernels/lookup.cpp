@@ -25,6 +25,9 @@ constexpr int VECTORS = 5;             // of a tile
 constexpr i64 PIECE = 32;              // groups whose tables lie in the first cache together
 constexpr i64 ENTRIES = 64;
 
+// What tables may leave of counts, as a share of the axons, less what each row costs: above, the tile is faster.
+constexpr double MOST_LEFT = 0.165, LEFT_COST = 20;
+
 // Sums of four outputs over groups of axons, for a few vectors of lanes; `from`: their rows in the first plane.
 template <int N>
 __attribute__((ND_ALONE)) void tables_of(const u16* const* from, const i32* offsets, i64 groups, const i16* tables,
@@ -193,7 +196,7 @@ void index_planes(const GemmArgs& args, const u8* x, u16* planes) {
             for (i64 c = 0; c < channels; c += 64) {
                 const __mmask64 lanes = channels - c >= 64 ? ~u64(0) : (u64(1) << (channels - c)) - 1;
                 const __m512i these = _mm512_maskz_loadu_epi8(lanes, axons + c);
-                const u64 mask = _mm512_test_epi8_mask(these, these);
+                const u64 mask = _mm512_test_epi8_mask(these, _mm512_set1_epi8(1));
                 __builtin_memcpy(bits[r] + c / 8, &mask, sizeof mask);
             }
         }
@@ -204,6 +207,66 @@ void index_planes(const GemmArgs& args, const u8* x, u16* planes) {
                 __builtin_memcpy(&six, bits[r] + AXONS * j / 8, sizeof six);
                 to[r] = u16(six >> AXONS * j % 8 & (ENTRIES - 1));
             }
+        }
+    }
+}
+
+bool list_left(const GemmArgs& args, const u8* x, const Left& left) {
+    const i64 channels = args.tap * GROUP, most_in_row = most_left_row(args);
+    const double share = MOST_LEFT - LEFT_COST / double(args.k4 * GROUP);
+    const i64 most_in_all = most(i64(0), i64(least(share, 0.25) * double(args.lookup.rows * channels)));
+    u16* to = left.lists;
+    for (i64 row = 0; row < args.lookup.rows; ++row) {
+        const u8* axons = x + row * args.row;
+        const u16* const start = to;
+        left.starts[row] = i32(to - left.lists);
+        for (i64 c = 0; c < channels; c += 64) {
+            const __mmask64 lanes = channels - c >= 64 ? ~u64(0) : (u64(1) << (channels - c)) - 1;
+            const __m512i these = _mm512_maskz_loadu_epi8(lanes, axons + c);
+            for (int n = 1;; ++n) {
+                u64 over = _mm512_cmpgt_epu8_mask(these, _mm512_set1_epi8(char(2 * n - 1)));
+                if (over == 0) break;
+                if (to - start + __builtin_popcountll(over) > most_in_row) return false;
+                for (; over; over &= over - 1) *to++ = u16(c + __builtin_ctzll(over));
+            }
+        }
+        if (to - left.lists > most_in_all) return false;
+    }
+    left.starts[args.lookup.rows] = i32(to - left.lists);
+    for (i64 i = 0; i <= AHEAD; ++i) to[i] = 0;
+    return true;
+}
+
+namespace {
+
+// The lists of all taps of a row, as indices of its columns; how many.
+i64 gather_left(const GemmArgs& args, const Left& left, i64 row) {
+    const i64 channels = args.tap * GROUP, planes = (channels + AXONS - 1) / AXONS;
+    u16* to = left.row;
+    for (i64 group = 0, base = 0; group < args.lookup.groups; group += planes, base += channels) {
+        const i64 at = row + args.lookup.offsets[group];
+        const u16* from = left.lists + left.starts[at];
+        const i64 n = left.starts[at + 1] - left.starts[at];
+        for (i64 i = 0; i < n; i += LANES) {
+            _mm512_storeu_si512(to + i, _mm512_add_epi16(_mm512_loadu_si512(from + i), _mm512_set1_epi16(i16(base))));
+        }
+        to += n;
+    }
+    for (i64 i = 0; i <= AHEAD; ++i) to[i] = 0;
+    return to - left.row;
+}
+
+}  // namespace
+
+void add_left(const GemmArgs& args, const Left& left, const Vector* vectors, i64 count, i64 block, i32* low, i32* high) {
+    const i8* columns = args.columns + block * OUTPUTS * args.k4 * GROUP;
+    const bool taps = args.k4 > args.tap;
+    for (const Vector* v = vectors; v < vectors + count; ++v) {
+        for (i64 r = 0; r < v->count; ++r) {
+            const i64 row = v->row + r, to = (v->at + r) * OUTPUTS;
+            const u16* found = taps ? left.row : left.lists + left.starts[row];
+            const i64 n = taps ? gather_left(args, left, row) : left.starts[row + 1] - left.starts[row];
+            if (n) add_columns_twice(found, n, columns, low + to, high + to);
         }
     }
 }
@@ -245,6 +308,8 @@ double lookup_gain() {
 #else
 
 void index_planes(const GemmArgs&, const u8*, u16*) {}
+bool list_left(const GemmArgs&, const u8*, const Left&) { return false; }
+void add_left(const GemmArgs&, const Left&, const Vector*, i64, i64, i32*, i32*) {}
 void look_up(const GemmArgs&, const u16*, const Vector*, i64, i64, char*, i32*) {}
 double lookup_gain() { return 0; }
 

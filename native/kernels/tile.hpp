@@ -41,7 +41,12 @@ i64 count_fired(const u8* x, const i32* offsets, i64 k4, i64 tap);
 i64 list_fired(const u8* x, const i32* offsets, i64 k4, i64 tap, std::uint16_t* fired);
 
 // The sum of the columns of the axons that fired: of the first 32 outputs to `low`, of the other 32 to `high`.
+// fired[count] and AHEAD more are read too, and the first is an index.
 void add_columns(const std::uint16_t* fired, i64 count, const i8* columns, i32* low, i32* high);
+
+// Adds twice that sum to what stands there.
+void add_columns_twice(const std::uint16_t* fired, i64 count, const i8* columns, i32* low, i32* high);
+inline constexpr i64 AHEAD = 12;  // columns are fetched so many axons before they are added
 
 // The share of axons that fire above which the tile is faster than columns.
 extern const double MOST_FIRED;
@@ -49,6 +54,33 @@ extern const double MOST_FIRED;
 // Lines of a convolution before a pooling whose sums are looked up together.
 static inline i64 lookup_lines(const GemmArgs& args) {
     return most(i64(1), LOOKUP_LANES / ((args.positions * args.rows + LANES - 1) / LANES));
+}
+
+// Blocks of outputs that are looked up one after the other, before columns are added to both.
+static inline i64 lookup_blocks(const GemmArgs& args) { return args.lookup.counts ? WIDE / OUTPUTS : 1; }
+
+// Rows of sums of a block.
+static inline i64 lookup_rows(const GemmArgs& args) {
+    if (args.tail != Tail::pool_lif) return most(LOOKUP_LANES * LANES, args.rows);
+    return (args.pool.kernel[0] + lookup_lines(args) - 1) * args.positions * args.rows;
+}
+
+// Most axons that the lists of what tables leave hold, of all rows and of one.
+static inline i64 most_left(const GemmArgs& args) { return args.lookup.rows * args.tap * GROUP / 4; }
+static inline i64 most_left_row(const GemmArgs& args) { return args.tap * GROUP; }
+
+// Bytes of scratch that the lookup path takes, in whole lines; vectors may be read and written beyond a list.
+static inline i64 lines_of(i64 bytes) { return (bytes + 63) / 64 * 64; }
+static inline i64 plane_bytes(const GemmArgs& args) {
+    return lines_of((args.tap * GROUP + AXONS - 1) / AXONS * args.lookup.plane * 2);
+}
+static inline i64 start_bytes(const GemmArgs& args) { return lines_of((args.lookup.rows + 1) * i64(sizeof(i32))); }
+static inline i64 list_bytes(const GemmArgs& args) { return lines_of((most_left(args) + most_left_row(args)) * 2) + 64; }
+static inline i64 row_bytes(const GemmArgs& args) { return lines_of(args.k4 * GROUP * 2) + 64; }
+static inline i64 lookup_bytes(const GemmArgs& args) {
+    const i64 left = args.lookup.counts ? start_bytes(args) + list_bytes(args) + row_bytes(args) : 0;
+    const i64 sums = lookup_rows(args) * lookup_blocks(args) + (args.tail == Tail::pool_lif ? args.rows : 0);
+    return plane_bytes(args) + left + LOOKUP_WORK + sums * OUTPUTS * i64(sizeof(i32));
 }
 
 // Rows in tiles of nearly equal height.

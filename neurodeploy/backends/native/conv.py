@@ -27,7 +27,6 @@ SUMS, LIF, POOL_LIF = 0, 1, 2  # what follows the sums (native/plan.hpp)
 NO_NEURON = (0, 12, 0, 0)
 BYTE_MAX = 255
 MOST_OFFSET = 2**31 - 1  # of a tap, in the int32 that the kernels take
-LONGEST_LIST = 1 << 16  # of axons, by 16-bit indices
 LEAST_EVENT_OUTPUTS, LEAST_EVENT_CHANNELS = 128, 64  # below, listing the axons takes longer than it saves
 
 
@@ -147,7 +146,11 @@ def _gemm(
     start = np.zeros(-(-len(matrix) // TILE_OUTPUTS) * TILE_OUTPUTS, np.int64)
     start[: len(matrix)] = bias + (zero << numbers[0])
     keep: Any = recorder.program.keep
-    events = _takes_events(axons, matrix) and not conv.pool
+    runs, positions = axons.runs, axons.positions
+    if not conv.pool and axons.run_bytes == positions * axons.rows * axons.row:
+        runs, positions = 1, runs * positions
+    tables = lookup.place(recorder, axons, matrix, runs, positions, conv.pool is not None)
+    events = (_takes_events(axons, matrix) and not conv.pool) or (axons.most > 1 and bool(tables))
     fan_in = [
         recorder.program.pack(matrix, columns=False),
         keep(axons.offsets),
@@ -157,9 +160,6 @@ def _gemm(
         matrix.shape[1] // TILE_GROUP,
         len(matrix),
     ]
-    runs, positions = axons.runs, axons.positions
-    if not conv.pool and axons.run_bytes == positions * axons.rows * axons.row:
-        runs, positions = 1, runs * positions
     recorder.add(
         "gemm",
         {"x": axons.view, "y": y, "v": neuron.membrane if neuron else None},
@@ -170,7 +170,7 @@ def _gemm(
         position_y=y.strides[-1] if len(y.shape) > 2 else 0,
         neuron=numbers,
         pool=[n for sizes in conv.pool for n in sizes] if conv.pool else [],
-        lookup=lookup.place(recorder, axons, matrix, runs, positions, conv.pool is not None),
+        lookup=tables,
         small=axons.most <= SIGNED_BYTE_MAX,
     )
 
@@ -179,7 +179,7 @@ def _takes_events(axons: Axons, matrix: NDArray[np.int8]) -> bool:
     """Whether the kernel may add up the columns of the axons that fired; it does so where few of them fire."""
     outputs, fan_in = matrix.shape
     wide = outputs >= LEAST_EVENT_OUTPUTS and axons.tap * TILE_GROUP >= LEAST_EVENT_CHANNELS
-    return axons.most <= 1 and wide and fan_in <= LONGEST_LIST
+    return axons.most <= 1 and wide and fan_in <= lookup.LONGEST_LIST
 
 
 def weights_of(weight: NDArray[Any], axons: Axons) -> NDArray[np.int8]:

@@ -1,4 +1,4 @@
-"""Where the kernel sums binary axons by tables (native/kernels/lookup.hpp), and in what order."""
+"""Where the kernel sums axons by tables (native/kernels/lookup.hpp), and in what order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ FORCE = "NEURODEPLOY_NATIVE_LOOKUP"  # 1: wherever tables can be used; 0: nowher
 LEAST_GAIN = 1.4  # over the tile; below, tables are not worth their making
 LEAST_FAN_IN, LEAST_ROWS = 256, 512  # below, making tables and turning sums takes longer than it saves
 MOST_CHANNELS = 4096  # of a tap (native/kernels/lookup.hpp)
+MOST_COUNT = 31  # of an axon; above, few hold 0 or 1, which is all that a table knows
+LONGEST_LIST = 1 << 16  # of axons, by 16-bit indices
 INT16_MAX, INT32_MAX = 32767, 2**31 - 1
 
 
@@ -38,13 +40,15 @@ def place(
     first = (np.arange(len(taps))[:, None] * axons.tap * TILE_GROUP + built.AXONS * groups).reshape(-1)
     ends = segments(matrix, first, built.AXONS, axons.tap * TILE_GROUP)
     arrays = [recorder.program.keep(np.asarray(array, np.int32)) for array in (offsets, first, ends)]
-    return [*arrays, len(first), len(ends), rows, plane]
+    return [*arrays, len(first), len(ends), rows, plane, int(axons.most > 1)]
 
 
 def _suits(recorder: Recorder, axons: Axons, matrix: NDArray[np.int8], runs: int, positions: int, pools: bool) -> bool:
     built, rows = engine.load(), positions * axons.rows
     taps = axons.offsets[:: axons.tap]
-    if axons.most > 1 or axons.tap * TILE_GROUP > MOST_CHANNELS or axons.row < 1 or np.any(taps % axons.row):
+    if axons.most > MOST_COUNT or axons.zero or axons.tap * TILE_GROUP > MOST_CHANNELS or axons.row < 1 or np.any(taps % axons.row):
+        return False
+    if axons.most > 1 and matrix.shape[1] > LONGEST_LIST:
         return False
     if axons.run_bytes % axons.row or (rows if pools else axons.rows) > built.LOOKUP_LANES * built.LANES:
         return False
