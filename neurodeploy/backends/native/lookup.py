@@ -46,9 +46,9 @@ def place(
 def _suits(recorder: Recorder, axons: Axons, matrix: NDArray[np.int8], runs: int, positions: int, pools: bool) -> bool:
     built, rows = engine.load(), positions * axons.rows
     taps = axons.offsets[:: axons.tap]
-    if axons.most > MOST_COUNT or axons.zero or axons.tap * TILE_GROUP > MOST_CHANNELS or axons.row < 1 or np.any(taps % axons.row):
+    if axons.most > MOST_COUNT or axons.zero or (axons.most > 1 and matrix.shape[1] > LONGEST_LIST):
         return False
-    if axons.most > 1 and matrix.shape[1] > LONGEST_LIST:
+    if axons.tap * TILE_GROUP > MOST_CHANNELS or axons.row < 1 or np.any(taps % axons.row):
         return False
     if axons.run_bytes % axons.row or (rows if pools else axons.rows) > built.LOOKUP_LANES * built.LANES:
         return False
