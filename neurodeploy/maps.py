@@ -18,10 +18,12 @@ from neurodeploy.ir.identity import identity
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound
 from neurodeploy.mapping.bill import Asked, Bill, make_bill
+from neurodeploy.mapping.bill_neurons import narrow_membranes
 from neurodeploy.mapping.bill_papers import papers
 from neurodeploy.mapping.bill_second import second_opinion
 from neurodeploy.mapping.bill_stages import stages_of
 from neurodeploy.mapping.prices import Choice, choose
+from neurodeploy.mapping.tile_features import payload_bits
 from neurodeploy.targets import Target, load_target
 
 Stages = Callable[[str], None]
@@ -100,6 +102,19 @@ def sanafe_identity(graph: Graph, chip: Target, choice: Choice) -> dict[str, Any
     """Of which network, chip and lowering a folder for SANA-FE is."""
     lowering = {"attention": choice.attention, "neurons": choice.neurons, "residual": choice.residual}
     return identity_of(identity(graph), chip, lowering)
+
+
+def narrower_widths(deployed: Deployed, target: FilePath | None = None) -> list[str]:
+    """What of a compiled network is wider than the chip, though its arithmetic's profile has room for it, in words."""
+    chip = chip_of(deployed.graph, target)
+    if chip.kind == "cpu":
+        return []
+    widest = max((payload_bits(b.interval) for b in deployed.bounds if b.quantity == "weight"), default=0)
+    said = []
+    if chip.weight_bits is not None and widest > chip.weight_bits:
+        said.append(f"weights of {widest} bits, {chip.title} holds {chip.weight_bits}")
+    wide = narrow_membranes(chip, deployed.bounds)
+    return said + [f"membranes of {one.have} ({one.layer}), {chip.title} holds {one.need}" for one in wide]
 
 
 def _beside(bill: Bill, result: Document, images: str | None) -> Bill:

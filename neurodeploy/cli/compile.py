@@ -45,6 +45,7 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     bits = rounding.parse_bits(choices["weight_bits"])
     from neurodeploy import api
     from neurodeploy.cli.inputs import load_data
+    from neurodeploy.maps import narrower_widths
     from neurodeploy.report import text
 
     given = load_data(choices["calibration"]).images
@@ -66,3 +67,5 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     document = {"artefact": str(path), "ignored_keys": [*idle], **deployed.describe(mapped=False)}
     output.result(document, text.network_table(document), text.choices_table(document))
     output.note(f"wrote {path}")
+    for wide in narrower_widths(deployed, choices["target"]):
+        output.note(f"note: {wide}; `neurodeploy map` says all. Fewer --weight-bits make it narrower")

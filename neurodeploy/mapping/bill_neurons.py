@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from neurodeploy.errors import Finding
 from neurodeploy.ir.proof import Bound
+from neurodeploy.mapping.tile_features import BITS
 from neurodeploy.targets.target import Target
 
 MEMBRANE = "membrane"
@@ -21,5 +22,5 @@ def narrow_membranes(target: Target, bounds: Iterable[Bound]) -> Iterator[Findin
     if wide:
         worst = max(wide, key=lambda bound: bound.interval.magnitude)
         have = f"{worst.interval.magnitude:,} in the worst case, {len(wide)} layers beyond"
-        mend = "fewer weight_bits, or a chip with wider membranes"
+        mend = f"{BITS}, or take a chip with wider membranes"
         yield Finding("ND-M502", worst.layer, f"membranes of {bits} bits, at most {top:,}", have, mend, worst.source)

@@ -21,6 +21,7 @@ from neurodeploy.ir.verify import types
 from neurodeploy.mapping.constraint_widths import EVERY, accumulator, axons_within, cell_rows, sums_of
 from neurodeploy.mapping.structure import AtMost, Structure, same_loops, structure_of
 from neurodeploy.mapping.tile_cut import Measure
+from neurodeploy.mapping.tile_features import BITS
 from neurodeploy.mapping.tile_inputs import Input
 from neurodeploy.mapping.tiles import line_of
 from neurodeploy.targets import Target
@@ -203,7 +204,7 @@ def _accumulators(tiling: Tiling, cut: Cut, target: Target, graph: Graph | None)
             if known is None or not known.within(width):
                 need = f"sums of {rows} axons in {sums if known is None else known}"
                 have = f"{width} ({target.title}), at most {limit} axons at once"
-                mend = "fewer weight_bits in this layer, or a smaller fan-in"
+                mend = f"{BITS}, or take a smaller fan-in"
                 yield Finding("ND-M211", name, need, have, mend)
                 continue
             sums = known

@@ -22,6 +22,10 @@ from neurodeploy.mapping.place_traffic import MOST_EDGES, Rates, Traffic, silenc
 from neurodeploy.targets.target import Target
 
 Int64 = NDArray[np.int64]
+FEWER = (
+    "--neurons custom with --attention stream needs far fewer neurons, fewer weight bits (compile --weight-bits N, or "
+    "auto with --budget) fewer bytes of synapses; or take a smaller model, or another target"
+)
 MOST_TILES = 32_000  # beyond, tiles are counted by classes and get no coordinates: a minute would be for little
 
 
@@ -41,7 +45,9 @@ def place(
     """
     room = room_of(target)
     if room is None:
-        raise DoesNotFitError(_finding("ND-M301", "", "a chip with cores or arrays", target.title, ""))
+        raise DoesNotFitError(
+            _finding("ND-M301", "", "a chip with cores or arrays", target.title, "neurodeploy targets list")
+        )
     findings = [*_too_large(tiling, room), *_payloads(tiling, target)]
     if findings or tiling.tiles > MOST_TILES or not room.known:
         return _counted(tiling, room, findings)
@@ -157,7 +163,9 @@ def _payloads(tiling: Tiling, target: Target) -> Iterator[Finding]:
     for neurons in tiling.network.neurons:
         if not neurons.interval.within(fits):
             need, have = f"payloads in {fits}, which a spike of {target.name} carries", str(neurons.interval)
-            mend = "take a lowering without graded spikes, or a chip that has them"
+            mend = (
+                "--residual spikes where spikes are counted, or a target with wider payloads (neurodeploy targets list)"
+            )
             yield _finding("ND-M303", neurons.name, need, have, mend)
 
 
@@ -165,7 +173,7 @@ def _too_many(chips: int, cores: int, room: Room) -> list[Finding]:
     if room.chips is None or chips <= room.chips:
         return []
     need = f"chips of {room.cores} cores, at most {room.chips}, as the largest system has"
-    return [_finding("ND-M304", "", need, f"{chips} chips, {cores} cores", "take a smaller model, or another target")]
+    return [_finding("ND-M304", "", need, f"{chips} chips, {cores} cores", FEWER)]
 
 
 def _destinations(tiling: Tiling, core: Int64, traffic: Traffic, room: Room) -> Iterator[Finding]:

@@ -10,14 +10,24 @@ from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.mapping.tile_inputs import weight_bits_of
 from neurodeploy.targets import Target
 
+BITS = "compile with fewer weight bits (--weight-bits N, or auto with --budget)"
+_OTHER = "a target that has them (neurodeploy targets list)"
+_STOCK = f"--neurons stock, or {_OTHER}"
 _INSTEAD = {
     "lif": "a target whose neurons leak by a factor, or a network that is trained for this chip's neuron",
-    "sum": "a lowering without graded sums, or a target with graded spikes",
-    "relu": "a network that pools spikes and not currents, or a target with graded spikes",
-    "product": "a network without products of activations (Q-K attention), or a target that multiplies",
-    "hold": "stock neurons, or a target whose neurons are programmable",
-    "memory": "stock neurons, or a target whose neurons are programmable",
-    "max": "stock neurons, or a target whose neurons are programmable",
+    "sum": f"--residual spikes where spikes are counted, or {_OTHER}",
+    "relu": f"--neurons custom on a programmable chip, a network that pools spikes and not currents, or {_OTHER}",
+    "product": f"a network without products of activations (Q-K attention), or {_OTHER}",
+    "hold": _STOCK,
+    "memory": _STOCK,
+    "max": _STOCK,
+}
+_WIDER = "or a target with wider payloads"
+_NARROWER = {  # what makes payloads of a kind of neurons smaller
+    "product": f"--attention kv-saturated or qk-saturated, {_WIDER}",
+    "sum": f"--residual spikes where spikes are counted, {BITS} where currents are summed, {_WIDER}",
+    "relu": f"{BITS}, {_WIDER}",
+    "max": f"{BITS}, {_WIDER}",
 }
 
 
@@ -41,7 +51,7 @@ def _neurons(neurons: Neurons, target: Target) -> Iterator[Finding]:
     bits = payload_bits(neurons.interval)
     if bits > target.graded:
         have = f"{target.graded} bits" if target.graded else "binary spikes"
-        mend = "spikes in place of numbers in this layer, or a target with wider payloads"
+        mend = _NARROWER.get(neurons.kind, f"spikes in place of numbers in this layer, {_WIDER}")
         yield Finding("ND-M203", neurons.name, f"payloads of {bits} bits ({neurons.interval})", have, mend)
 
 
@@ -54,7 +64,7 @@ def payload_bits(interval: Interval) -> int:
 
 def _weights(synapses: Synapses, target: Target) -> Iterator[Finding]:
     bits, most = weight_bits_of(synapses), target.weight_bits
-    mend = "fewer weight_bits in this layer, or a target with wider weights"
+    mend = f"{BITS}, or take a target with wider weights"
     if most is not None and bits > most:
         yield Finding("ND-M204", synapses.target, f"weights of {bits} bits", f"{most} bits", mend)
     elif target.kind == "crossbar" and target.cells(bits) is None:
