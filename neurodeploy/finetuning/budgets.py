@@ -14,7 +14,7 @@ import numpy as np
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.infer import IllegalNode
 from neurodeploy.ir.ops import OPS
-from neurodeploy.ir.proof import node_bounds
+from neurodeploy.ir.proof import bias_units, node_bounds
 from neurodeploy.ir.types import Interval, ValueType, signed
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES
@@ -24,13 +24,13 @@ GROWTH = (8.0, 4.0, 2.0, 1.5, 1.2, 1.1, 1.05, 1.02, 1.01)  # tried in this order
 
 @dataclass(frozen=True)
 class Budgets:
-    """sums: interval of every row's worst case, by convolution.  biases: largest magnitude in membrane units, by LIF.
+    """sums: interval of every row's worst case, by convolution.  biases: in membrane units, by LIF.
 
     known: the type of every value with the sums as wide as their budgets.
     """
 
     sums: dict[str, Interval]
-    biases: dict[str, int]
+    biases: dict[str, Interval]
     known: dict[str, ValueType]
 
 
@@ -52,26 +52,28 @@ class _Search:
         self.known = dict(types(graph))
         self.nodes = dict(graph.by_name)  # a LIF with a budget has the ends of it as its bias
         self.sums: dict[str, Interval] = {}
-        self.biases: dict[str, int] = {}
+        self.biases: dict[str, Interval] = {}
 
     def bias(self, node: Node) -> None:
-        """The largest bias of a LIF: some times its largest one now, or its threshold."""
-        mantissa = np.abs(node.tensors["bias_mant"].astype(np.int64)).max(initial=0)
-        now = int(mantissa) << node.integer("bias_exp")
-        wanted = max(now, node.integer("vth") << self.profile.threshold_shift)
-        tries = (self._with_bias(node, limit) for limit in (*(int(wanted * f) for f in GROWTH), wanted))
-        fits = ((changed, limit) for changed, limit in tries if limit >= now and self._holds(changed, self.known))
+        """The widest biases of a LIF that hold: some times its largest one or its threshold, else the range of now."""
+        now = bias_units(node)
+        wanted = max(now.magnitude, node.integer("vth") << self.profile.threshold_shift)
+        sizes = (int(wanted * factor) for factor in (*GROWTH, 1.0))
+        spans = [Interval(-size, size) for size in sizes if size >= now.magnitude]
+        tries = (self._with_bias(node, span) for span in (*spans, now.union(Interval(0, 0))))
+        fits = (found for found in tries if now.within(found[1]) and self._holds(found[0], self.known))
         self.nodes[node.name], self.biases[node.name] = next(fits, (node, now))
 
-    def _with_bias(self, node: Node, limit: int) -> tuple[Node, int]:
-        """The LIF with biases from -limit to limit, rounded down onto the grid, and that limit."""
+    def _with_bias(self, node: Node, span: Interval) -> tuple[Node, Interval]:
+        """The LIF with the ends of these biases, drawn in onto the grid, and what they then are."""
         top = signed(self.profile.bias_bits).hi
-        least, most = node.integer("bias_exp"), max(self.profile.bias_exponent_max, node.integer("bias_exp"))
-        exponent = next((e for e in range(least, most) if limit >> e <= top), most)
-        mantissa = min(limit >> exponent, top)
-        tensors = {**node.tensors, "bias_mant": np.array([-mantissa, mantissa])}
-        own = {**node.attributes, "bias_exp": exponent}
-        return replace(node, tensors=tensors, attributes=own), mantissa << exponent
+        least = node.integer("bias_exp")
+        most = max(self.profile.bias_exponent_max, least)
+        exponent = next((e for e in range(least, most) if span.magnitude >> e <= top), most)
+        low, high = -min(-span.lo >> exponent, top), min(span.hi >> exponent, top)
+        tensors = {**node.tensors, "bias_mant": np.array([low, high])}
+        changed = replace(node, tensors=tensors, attributes={**node.attributes, "bias_exp": exponent})
+        return changed, Interval(low << exponent, high << exponent)
 
     def conv(self, node: Node) -> None:
         """The widest sums of a convolution for which all that it reaches holds."""

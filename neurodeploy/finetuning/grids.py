@@ -107,15 +107,15 @@ def _over(worst: Tensor, limit: int) -> Tensor:
 class Bias(nn.Module):
     """A bias: latent float64 in membrane units; mantissas within `span` times 2^exponent in the forward pass.
 
-    exponents: the least and the most.  limit: the largest magnitude that is proven, None where nothing bounds it.
+    exponents: the least and the most.  proven: the biases that are proven, None where nothing bounds them.
     unit: what counts as one for a learning rate.
     """
 
     def __init__(
-        self, latent: Tensor, span: Interval, exponents: tuple[int, int], limit: float | None, unit: float
+        self, latent: Tensor, span: Interval, exponents: tuple[int, int], proven: Interval | None, unit: float
     ) -> None:
         super().__init__()
-        self.span, self.limit, self.scale = span, limit, unit
+        self.span, self.proven, self.scale = span, proven, unit
         self.least, self.most = exponents
         self.latent = nn.Parameter(latent.double())
 
@@ -136,6 +136,6 @@ class Bias(nn.Module):
     @torch.no_grad()
     def project(self) -> int:
         """Clip to what is proven; no row is drawn together."""
-        if self.limit is not None:
-            self.latent.clamp_(-self.limit, self.limit)
+        if self.proven is not None:
+            self.latent.clamp_(self.proven.lo, self.proven.hi)
         return 0

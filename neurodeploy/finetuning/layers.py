@@ -160,8 +160,8 @@ def _population(plan: Plan, node: Node) -> Layer:
         return Population(node, Fixed(mantissa * (1 << least)), neuron)
     given = plan.given(node)
     latent = start(mantissa, None if given is None else given / (1 << least)) * (1 << least)
-    exponents, limit = (least, max(least, profile.bias_exponent_max)), float(plan.budgets.biases[node.name])
-    return Population(node, Bias(latent, signed(profile.bias_bits), exponents, limit, neuron.unit), neuron)
+    exponents, proven = (least, max(least, profile.bias_exponent_max)), plan.budgets.biases[node.name]
+    return Population(node, Bias(latent, signed(profile.bias_bits), exponents, proven, neuron.unit), neuron)
 
 
 def _readout(plan: Plan, node: Node) -> Layer:
