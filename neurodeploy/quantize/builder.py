@@ -61,6 +61,8 @@ class Builder:
     codes: dict[str, Quantity] = field(default_factory=dict)  # of the currents that convolutions read
     reaches: dict[str, Span] = field(default_factory=dict)  # least and largest float value a channel, of the same
     exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # what was rounded, see `Latents`
+    samples: Any = None  # `samples.Samples`, where the rounding looks at data; none in a trial
+    patient: bool = True  # whether a convolution waits for the integers that it reads
     output_scale: float = 1.0
 
     def trial(self, shares: Mapping[str, Share]) -> Builder:
@@ -70,7 +72,7 @@ class Builder:
         which are of the float network, whatever the unit, and are measured once.
         """
         types, values, codes = dict(self.types), dict(self.values), dict(self.codes)
-        new: dict[str, Any] = {"nodes": [], "choices": [], "exact": {}}
+        new: dict[str, Any] = {"nodes": [], "choices": [], "exact": {}, "samples": None}
         return replace(self, **new, shares=dict(shares), types=types, values=values, codes=codes)
 
     def emit(

@@ -11,13 +11,17 @@ from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.converter import axon_of
+from neurodeploy.quantize.fitted import Fit, Seen, sums_of, with_bias
 from neurodeploy.quantize.joins import doubled
-from neurodeploy.quantize.scales import Current, LayerScale, choose_scale, onto_grid, round_to
+from neurodeploy.quantize.observe import Float
+from neurodeploy.quantize.scales import MOST_CLIPPED, Current, LayerScale, choose_scale, onto_grid, round_to
+from neurodeploy.quantize.spikes import CLIPS, CLIPS_ELSE, Layer, choose
 from neurodeploy.quantize.streams import ENDS, PLAIN, Share
 
 TOO_TIGHT = "ND-Q013"
-MOST_CLIPPED = 0.5  # share of a layer's weights at the end of their range; beyond it the layer is another one
+HEAD_TRIES = 16  # units of the read-out's weights, where data chooses
 FINEST_STEP = 1.001  # by which the read-out's unit grows at least, where its sums leave the payload's width
+WITHIN = 0.499  # of an integer: what was not rounded to the nearest still rounds to what it became
 BIAS_BITS = 31  # of the read-out's bias in units of the logits
 
 
@@ -45,9 +49,15 @@ def current_of(conv: Node, neuron: Node, axon_scale: float, axon: ValueType) -> 
     """The current of a neuron in real units per integer axon, the neuron's input gain folded in."""
     gain = input_gain(neuron)
     weight = conv.tensors["weight"].astype(np.float64) * (gain * axon_scale)
-    bias = conv.tensors["bias"].astype(np.float64) * gain if "bias" in conv.tensors else np.zeros(len(weight))
+    bias = bias_of(conv) * gain
     span = axon.range.union(Interval(0, 0))
     return Current(weight, bias, span, neuron.number("decay"), neuron.number("threshold"))
+
+
+def bias_of(conv: Node) -> Float:
+    """The bias of a traced convolution, float64 [Co]."""
+    given = conv.tensors.get("bias")
+    return np.zeros(len(conv.tensors["weight"])) if given is None else given.astype(np.float64)
 
 
 def quantize_conv(build: Builder, node: Node) -> None:
@@ -63,6 +73,9 @@ def quantize_conv(build: Builder, node: Node) -> None:
         return
     known, bits = build.types[axon.name], build.options.bits(node.name)
     current = current_of(node, reader, axon.scale, known)
+    if seen := _seen(build, node, axon, current.weight, current.bias, input_gain(reader)):
+        _quantize_seen(build, node, axon, current, seen)
+        return
     scale = choose_scale(current, bits, build.traced.steps, build.options.profile)
     if scale is None:
         raise _too_tight(build)
@@ -71,16 +84,74 @@ def quantize_conv(build: Builder, node: Node) -> None:
     _report_scale(build, node, scale, bits)
 
 
+def _seen(build: Builder, node: Node, axon: Quantity, weight: Float, bias: Float, gain: float) -> Seen | None:
+    """What the layer reads on the samples; None where the rounding looks at none, or where they are not there yet."""
+    if build.samples is None:
+        return None
+    build.samples.advance()
+    known = axon.name in build.samples.integers and node.inputs[0] in build.samples.reals
+    return Seen(build, node, axon, weight, bias, gain) if known else None
+
+
+def _quantize_seen(build: Builder, node: Node, axon: Quantity, current: Current, seen: Seen) -> None:
+    """A conv whose integers are chosen by what it reads."""
+    path, reader = driven(build.traced, node)
+    bits, options, gain = build.options.bits(node.name), build.options, input_gain(reader)
+    vth = None
+    if options.scale == "weight":
+        scale = choose_scale(current, bits, build.traced.steps, options.profile)
+        vth = None if scale is None else scale.vth
+    chosen = choose(build, Layer(path, reader, current, bits), seen, vth)
+    if chosen is None:
+        raise _too_tight(build)
+    _, clipped, zeroed = onto_grid(seen.weight / chosen.unit, bits)
+    _refuse_clipped(clipped)
+    _emit_fit(build, node, axon, chosen.fit, chosen.unit / gain, seen, gain)
+    largest = int(np.abs(chosen.fit.integers).max(initial=0))
+    facts = {"vth": chosen.vth, "unit": chosen.unit, "largest_weight": largest, "clipped": clipped, "zeroed": zeroed}
+    build.report(node, kind="conv", weight_bits=bits, **facts, **_how(build, chosen.fit))
+
+
+def _how(build: Builder, fit: Fit) -> dict[str, object]:
+    options = build.options
+    return {
+        "rounding": options.rounding,
+        "scale_by": options.scale,
+        "bias_corrected": options.bias_correction is True,
+        "current_error": _short(np.sqrt(max(fit.error, 0.0))),
+        "current_error_nearest": _short(np.sqrt(max(fit.nearest, 0.0))),
+    }
+
+
+def _short(value: float) -> float:
+    """Four digits: what a sum of floats is, whatever adds it."""
+    return float(f"{value:.4g}")
+
+
+def _emit_fit(build: Builder, node: Node, axon: Quantity, fit: Fit, unit: float, seen: Seen, gain: float) -> None:
+    node = replace(node, tensors=with_bias(node, fit.bias / gain)) if fit.bias.any() or "bias" in node.tensors else node
+    _emit_conv(build, node, axon, fit.integers, unit)
+    kept = np.clip(seen.weight / (unit * gain) - fit.integers, -WITHIN, WITHIN)
+    build.exact[node.name] = fit.integers + kept
+
+
 def _quantize_shared(build: Builder, node: Node, axon: Quantity, share: Share) -> None:
     """A conv of a stream: its unit is that of the others; one of larger weights counts in 2, 4, .. of them."""
     bits, unit = build.options.bits(node.name), share.unit * (1 << share.doublings)
-    integers, clipped, zeroed = onto_grid(node.tensors["weight"] * (axon.scale / unit), bits)
+    weight = node.tensors["weight"].astype(np.float64) * axon.scale
+    integers, clipped, zeroed = onto_grid(weight / unit, bits)
     _refuse_clipped(clipped)
-    _emit_conv(build, node, axon, integers, unit)
+    how: dict[str, object] = {}
+    if seen := _seen(build, node, axon, weight, bias_of(node), 1.0):
+        fit = seen.fit(unit, (1 << (bits - 1)) - 1, sums_of(integers, seen.axon))
+        integers, how = fit.integers, _how(build, fit) | {"scale_by": "stream"}
+        _emit_fit(build, node, axon, fit, unit, seen, 1.0)
+    else:
+        _emit_conv(build, node, axon, integers, unit)
     current = build.values[node.name]
     build.values[node.name] = Quantity(doubled(build, node, current.name, share.doublings), share.unit, current.bias)
     facts = {"unit": unit, "largest_weight": int(np.abs(integers).max(initial=0)), "clipped": clipped, "zeroed": zeroed}
-    build.report(node, kind="conv", weight_bits=bits, **facts)
+    build.report(node, kind="conv", weight_bits=bits, **facts, **how)
 
 
 def _refuse_clipped(clipped: float) -> None:
@@ -149,6 +220,22 @@ def _quantize_head(build: Builder, node: Node, axon: Quantity) -> None:
     span, most = build.types[axon.name].range, build.options.profile.payload_max
     while (sums := conv_sums(round_to(weight / unit, bits), span).magnitude) > most:
         unit *= max(sums / most, FINEST_STEP)
-    integers = round_to(weight / unit, bits)
-    _emit_conv(build, node, axon, integers, unit)
-    build.report(node, kind="head", weight_bits=bits, unit=unit, largest_weight=int(np.abs(integers).max(initial=0)))
+    integers, how = round_to(weight / unit, bits), dict[str, object]()
+    if seen := _seen(build, node, axon, weight, bias_of(node), 1.0):
+        unit, fit = _head_fit(seen, unit, bits, most)
+        integers, how = fit.integers, _how(build, fit) | {"scale_by": "current"}
+        _emit_fit(build, node, axon, fit, unit, seen, 1.0)
+    else:
+        _emit_conv(build, node, axon, integers, unit)
+    largest_weight = int(np.abs(integers).max(initial=0))
+    build.report(node, kind="head", weight_bits=bits, unit=unit, largest_weight=largest_weight, **how)
+
+
+def _head_fit(seen: Seen, unit: float, bits: int, most: int) -> tuple[float, Fit]:
+    """The unit of least error of the logits, from the one that clips nothing to finer ones; nothing fires behind."""
+    top = (1 << (bits - 1)) - 1
+    units = [unit / factor for factor in np.geomspace(1.0, CLIPS.get(bits, CLIPS_ELSE), HEAD_TRIES)]
+    costs = seen.errors(units, top)
+    limit = Interval(-most, most)
+    best = units[int(np.argmin(costs))]
+    return best, seen.fit(best, top, limit)

@@ -47,6 +47,11 @@ def _values(graph: Graph, names: set[str], image: NDArray[np.float32]) -> Iterat
             yield node.name, held[node.name]
 
 
+def value_of(node: Node, *inputs: Float) -> Float:
+    """The value of a traced node but a neuron, whose inputs have time and samples on axis 0."""
+    return _OPS[node.op](node, *inputs)
+
+
 def _source(graph: Graph, node: Node, image: NDArray[np.float32]) -> Float:
     """The image at every step, or the frame of each."""
     return np.broadcast_to(image, (graph.steps, *node.integers("shape"))).astype(np.float64)

@@ -112,6 +112,23 @@ class QuantizeOptions:
             have, mend = f"layers: {', '.join(known)}", "name one of these layers"
             raise UsageError(Finding("ND-Q002", p, "a pattern that matches a layer", have, mend) for p in idle)
 
+    def settled(self, layers: Iterable[str]) -> QuantizeOptions:
+        """The same with every "auto" of the rounding decided: today's roundings where all layers have 8 bits."""
+        few = any(self.bits(layer) < MOST_BITS for layer in layers)
+        rounding: Rounding = "compensated" if few else "nearest"
+        scale: ScaleBy = "spikes" if few else "weight"
+        return replace(
+            self,
+            rounding=rounding if self.rounding == "auto" else self.rounding,
+            scale=scale if self.scale == "auto" else self.scale,
+            bias_correction=few if self.bias_correction == "auto" else self.bias_correction,
+        )
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether calibration samples go through the network while it is quantized; of settled options."""
+        return self.rounding == "compensated" or self.scale == "spikes" or self.bias_correction is True
+
     def with_bits(self, bits: Mapping[str, int]) -> QuantizeOptions:
         """The same with the bits of every layer by name, and nothing left to choose."""
         exact = {name.replace("[", "[[]"): width for name, width in bits.items()}

@@ -26,6 +26,7 @@ from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.joins import add_currents, require_one_scale
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.pixels import quantize_input
+from neurodeploy.quantize.samples import Samples, sample_count, spread
 from neurodeploy.quantize.scales import bias_grid, decay_to_dv
 from neurodeploy.quantize.streams import Stream, find_streams, stray_currents
 from neurodeploy.quantize.units import choose_unit
@@ -57,9 +58,11 @@ def quantize_exactly(
     folded = run_passes(traced, (fold_batchnorm, simplify_views, remove_dead))
     (source,) = (*folded.of("input"), *folded.of("events"))
     options.check_patterns(node.name for node in folded.of("conv"))
-    options = with_ends(folded, options)
+    options = with_ends(folded, options).settled(node.name for node in folded.of("conv"))
     images = _calibration(calibration, _sample_shape(folded, source))
     build = Builder(folded, options, images, streams=find_streams(folded))
+    if options.needs_samples:
+        build.samples = Samples(build, spread(images, sample_count(folded, len(images))))
     _walk(build)
     metadata = {**traced.metadata, "quantization": json.dumps(build.choices, sort_keys=True)}
     made = [node.name for node in build.nodes if node.name not in folded.by_name]
@@ -102,7 +105,8 @@ def _walk(build: Builder) -> None:
         raise UnsupportedModelError(findings)
     waiting, open_streams = list(build.traced.nodes), _shared(build)
     before = -1
-    while waiting and before != len(waiting) + len(open_streams):
+    while waiting and (build.patient or before != len(waiting) + len(open_streams)):
+        build.patient = before != len(waiting) + len(open_streams)
         before = len(waiting) + len(open_streams)
         open_streams = [stream for stream in open_streams if not _settled(build, stream, findings)]
         waiting = [node for node in waiting if not _handled(build, node, findings)]
@@ -148,6 +152,7 @@ def _unreadable(build: Builder, conv: Node) -> Iterator[Finding]:
 def _handled(build: Builder, node: Node, findings: list[Finding]) -> bool:
     """Quantize a node if what it needs is known; False where it has to wait. A neuron that waits still makes spikes."""
     settled = node.op != "conv" or build.streams[node.name].plain or node.name in build.shares
+    settled = settled and not (node.op == "conv" and _unseen(build, node))
     if not settled or any(name not in build.values for name in node.inputs):
         if node.op == "neuron":
             build.types[node.name] = ValueType(types(build.traced)[node.name].shape, BINARY)
@@ -157,7 +162,17 @@ def _handled(build: Builder, node: Node, findings: list[Finding]) -> bool:
         _quantize(build, node)
     except Refused as refusal:
         findings.append(refusal.finding(node))
+    if build.samples:
+        build.samples.handled(node)
     return True
+
+
+def _unseen(build: Builder, conv: Node) -> bool:
+    """Whether a convolution waits for the integers that it reads: not where a unit has to be chosen without them."""
+    if build.samples is None or not build.patient:
+        return False
+    name = build.values[conv.inputs[0]].name if conv.inputs[0] in build.values else ""
+    return name not in build.samples.integers
 
 
 def _quantize(build: Builder, node: Node) -> None:

@@ -22,6 +22,7 @@ from neurodeploy.numerics import Int64, Profile
 Float = NDArray[np.float64]
 CLIP_SEARCH = np.geomspace(0.9, 3.0, 48)  # vth candidates, as multiples of the one that clips nothing
 MOST_ZEROED = 0.5  # share of the weights that may vanish for the sake of the others
+MOST_CLIPPED = 0.5  # share of the weights at the end of their range; beyond it the layer is another one
 SAMPLE = 1 << 16  # weights that judge the candidates; every one of them is still proven on all weights
 BLOCK = 1 << 15  # weights rounded at a time, 256 KB: ten times faster than a whole layer that leaves the cache
 
@@ -102,19 +103,30 @@ def onto_grid(exact: Float, bits: int) -> tuple[Int64, float, float]:
 
 
 def _bias_at(vth: int, current: Current, profile: Profile) -> tuple[Int64, int]:
-    return bias_grid(current.bias / (current.threshold / vth) * (1 << profile.threshold_shift), profile)
+    return bias_grid(bias_units(vth, current, current.bias, profile), profile)
+
+
+def bias_units(vth: int, current: Current, bias: Float, profile: Profile) -> Float:
+    """A bias in membrane units for a given vth."""
+    return bias / (current.threshold / vth) * (1 << profile.threshold_shift)
 
 
 def fits(vth: int, current: Current, bits: int, steps: int, profile: Profile) -> bool:
     """Whether threshold, activation, bias and membrane stay in their widths for every possible input."""
-    mantissa, exponent = _bias_at(vth, current, profile)
-    if vth > profile.threshold_max or np.abs(mantissa).max(initial=0) >= 1 << (profile.bias_bits - 1):
-        return False
     sums = Interval(0, 0)
     for rows in _blocks(current.weight):
         sums = sums.union(conv_sums(round_to(rows / (current.threshold / vth), bits), current.axon))
         if sums.magnitude > profile.activation_max:
             return False
+    return fits_sums(vth, current, current.bias, sums, steps, profile)
+
+
+def fits_sums(vth: int, current: Current, bias: Float, sums: Interval, steps: int, profile: Profile) -> bool:
+    """The same for the worst case of the integers, and a bias [Co] in the units of the exact one."""
+    mantissa, exponent = bias_grid(bias_units(vth, current, bias, profile), profile)
+    wide = np.abs(mantissa).max(initial=0) >= 1 << (profile.bias_bits - 1)
+    if wide or vth > profile.threshold_max or sums.magnitude > profile.activation_max:
+        return False
     attributes = {"vth": vth, "dv": decay_to_dv(current.decay, profile), "weight_exp": 0, "bias_exp": exponent}
     node = Node("lif", "", attributes=attributes, tensors={"bias_mant": tensor(mantissa, np.int64)})
     return membrane(node, ValueType((), sums), steps, profile).magnitude <= profile.state_max
@@ -140,7 +152,7 @@ def _least_error(current: Current, bits: int, steps: int, profile: Profile) -> L
     largest = float(np.abs(current.weight).max(initial=0))
     top = (1 << (bits - 1)) - 1
     free = current.threshold * top / largest if largest > 0 else float(profile.threshold_max)
-    limit = _largest_vth(current, bits, steps, profile, int(min(free * CLIP_SEARCH[-1], profile.threshold_max)))
+    limit = largest_vth(current, bits, steps, profile, int(min(free * CLIP_SEARCH[-1], profile.threshold_max)))
     if limit < 1:
         return None
     tries = sorted({int(np.clip(free * factor, 1, limit)) for factor in CLIP_SEARCH} | {limit})
@@ -186,7 +198,7 @@ def _row_by_row(current: Current, bits: int, steps: int, profile: Profile, found
     """The scale of least error, each row's a share of its power; the one found before where none is finer and fits."""
     judges = row_judges(current.weight, bits)
     upper = int(min(CLIP_SEARCH[-1] * current.threshold / np.median(judges.tops), profile.threshold_max))
-    limit = _largest_vth(current, bits, steps, profile, upper)
+    limit = largest_vth(current, bits, steps, profile, upper)
     tries = sorted({int(vth) for vth in np.geomspace(found.vth, max(limit, found.vth), len(CLIP_SEARCH))})
     by_error = sorted(tries, key=lambda vth: judges.error(current.threshold / vth))
     vth = next(vth for vth in by_error if fits(vth, current, bits, steps, profile))
@@ -213,7 +225,7 @@ def rounding_error(weight: Float, count: Float, unit: float, bits: int) -> float
     return float((count * np.square(round_to(weight / unit, bits) * unit - weight)).sum())
 
 
-def _largest_vth(current: Current, bits: int, steps: int, profile: Profile, upper: int) -> int:
+def largest_vth(current: Current, bits: int, steps: int, profile: Profile, upper: int) -> int:
     """The largest vth <= upper that fits, by bisection; 0 where none does."""
     low, high = 0, max(upper, 1)
     if fits(high, current, bits, steps, profile):
