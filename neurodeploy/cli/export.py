@@ -41,14 +41,19 @@ def export(
     runs, or a checked copy of the file.
     """
     from neurodeploy import api
+    from neurodeploy.cli.inputs import load_data
 
     (options.require_file if kind in ("onnx", "netx") else options.require_folder)(path)
-    if target is not None and kind != "sanafe":
-        raise click.UsageError(f"--target goes with --to sanafe, not with {kind}")
+    images, limit = choices.pop("images"), choices.pop("limit")
+    for name, given in (("--target", target), ("--images", images)):
+        if given is not None and kind != "sanafe":
+            raise click.UsageError(f"{name} goes with --to sanafe, not with {kind}")
     if round_bias and kind != "netx":
         raise click.UsageError(f"--round-bias goes with --to netx, not with {kind}")
-    if kind != "lava" and set(choices.values()) != {"auto", "stock", "graded"}:
-        raise click.UsageError(f"--attention, --neurons and --residual go with --to lava, not with {kind}")
+    if kind not in ("lava", "sanafe") and set(choices.values()) != {"auto", "stock", "graded"}:
+        raise click.UsageError(f"--attention, --neurons and --residual go with --to lava or sanafe, not with {kind}")
+    if kind == "sanafe" and choices.pop("neurons") != "stock":
+        raise click.UsageError("--neurons custom goes with --to lava: SANA-FE has no such neurons")
     deployed = api.load(artefact)
     how, more = f"python {path}/run.py --input images.npy --output out.npz", tuple[str, ...]()
     if kind == "lava":
@@ -56,9 +61,8 @@ def export(
     elif kind == "netx":
         how, more = _netx(deployed, path, round_bias)
     elif kind == "sanafe":
-        from neurodeploy.exports import export_sanafe
-
-        export_sanafe(deployed, path, target, overwrite=overwrite)
+        samples = None if images is None else load_data(images, limit).images
+        _sanafe(output, deployed, path, target, images=samples, overwrite=overwrite, **choices)
     else:
         deployed.save(path)
         how = f"onnxruntime.InferenceSession({str(path)!r})"
@@ -75,3 +79,15 @@ def _netx(deployed: Any, path: Path, round_bias: bool) -> tuple[str, tuple[str, 
         return made.network, made.host
     note = f"{made.changed} biases rounded by at most {made.worst} of 64 membrane units: import the file to measure it"
     return made.network, (*made.host, note)
+
+
+def _sanafe(output: Output, deployed: Any, *given: Any, **choices: Any) -> None:
+    """Export; findings that differ in numbers alone are one, as `map` shows them."""
+    from neurodeploy.errors import DoesNotFitError
+    from neurodeploy.exports import export_sanafe
+    from neurodeploy.report.mapping import merged
+
+    try:
+        export_sanafe(deployed, *given, **choices)
+    except DoesNotFitError as error:
+        raise DoesNotFitError(error.findings if output.as_json else merged(error.findings)) from error

@@ -115,9 +115,9 @@ class Chosen:
 def choose(graph: Graph, target: Target, asked: Choice = Choice()) -> Chosen:  # noqa: B008  (it is immutable)
     """The choice asked for, with attention "auto" the exact and fitting one of fewest neurons, and every alternative.
 
-    Where none fits, "auto" takes the exact one of fewest populations that misfit, then of fewest neurons; where the
-    network cannot be lowered at all, what was asked for: what stands against it the mapping says.  Raises UsageError
-    for an unknown name.
+    Streaming, which takes several steps a time step, is taken where it saves chips.  Where none fits, "auto" takes the
+    exact one of fewest populations that misfit, then of fewest neurons; where the network cannot be lowered at all,
+    what was asked for: what stands against it the mapping says.  Raises UsageError for an unknown name.
     """
     _known(asked)
     try:
@@ -133,7 +133,7 @@ def choose(graph: Graph, target: Target, asked: Choice = Choice()) -> Chosen:  #
 
     orders = ORDERS if layers["attention"] else ()
     prices = [priced("attention", asked._replace(attention=order)) for order in orders]
-    choice, why = _picked(asked, prices)
+    choice, why = _picked(asked, prices, target)
     if layers["max-pool"]:
         prices += [priced("max-pool", choice._replace(neurons=neurons)) for neurons in get_args(NeuronChoice)]
     if layers["residual"]:
@@ -151,17 +151,36 @@ def _known(asked: Choice) -> None:
         )
 
 
-def _picked(asked: Choice, prices: Sequence[Price]) -> tuple[Choice, str]:
+def _picked(asked: Choice, prices: Sequence[Price], target: Target) -> tuple[Choice, str]:
+    """With "auto" the one of fewest misfits, of fewest chips by its neurons, without a period, of fewest neurons."""
     if asked.attention != "auto" or not prices:
         return asked, "as asked for" if prices else "no attention of two products"
     exact = [price for price in prices if price.exact and _allowed(price)]
     possible = [price for price in exact if price.possible]
     if not exact:
         return asked, "no other form is exact"
-    best = min(possible or exact, key=lambda p: (p.unfit, p.neurons, p.synapses, p.period))
-    none = "fewest layers that misfit, then fewest neurons; none fits"
-    why = f"fewest neurons of {len(possible)} that are exact and fit" if possible else none
-    return best.choice, why
+    order = sorted(possible or exact, key=lambda p: (p.unfit, _chips(p, target), p.period, p.neurons, p.synapses))
+    best, other = order[0], next((p for p in order if (p.period == 1) != (order[0].period == 1)), None)
+    if not possible:
+        return best.choice, "fewest layers that misfit, then fewest neurons; none fits"
+    rule = "fewest chips by neurons, then fewest neurons," if other else "fewest neurons"
+    return best.choice, f"{rule} of {len(possible)} that are exact and fit" + _instead(best, other, target)
+
+
+def _instead(best: Price, other: Price | None, target: Target) -> str:
+    """What the other way has to offer, of one that streams tokens and one that does not."""
+    if other is None:
+        return ""
+    chips, period = _chips(other, target), max(best.period, other.period)
+    at = f" on {chips} chip{'s' if chips > 1 else ''} or more" if chips else ""
+    rate = f"{period} times the throughput" if other.period == 1 else f"1/{period} of the throughput"
+    return f"; --attention {other.name}: {other.neurons:,} neurons{at}, {rate}"
+
+
+def _chips(price: Price, target: Target) -> int:
+    """Chips that its neurons alone take; 0 where nobody knows how many a chip has."""
+    neurons, cores = target.limit("neurons"), target.limit("cores")
+    return 0 if neurons is None or cores is None else -(-price.neurons // (neurons * cores))
 
 
 def _allowed(price: Price) -> bool:

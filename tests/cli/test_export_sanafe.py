@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,23 @@ def test_chips_that_cannot_take_it_are_refused(
 def test_a_target_goes_with_sanafe_alone(files: Files, call: Command, tmp_path: Path) -> None:
     refused = call("export", files.artefact, "--to", "lava", "--target", "loihi2", "-o", str(tmp_path / "net"))
     assert refused.code == 2 and "--to sanafe" in refused.err
+    images = call("export", files.artefact, "--to", "onnx", "--images", files.images, "-o", str(tmp_path / "net"))
+    assert images.code == 2 and "--images goes with --to sanafe" in images.err
+
+
+def test_lowerings_and_images_are_passed_on(files: Files, call: Command, tmp_path: Path) -> None:
+    words = ("export", files.artefact, "--to", "sanafe", "--residual", "spikes", "--attention", "qk", "-o")
+    done = call(*words, str(tmp_path / "net"), "--images", files.images, "--limit", "2")
+    assert done.code == 0
+    identity = json.loads((tmp_path / "net" / "network.json").read_text())["identity"]
+    assert identity["lowering"] == {"attention": "qk", "neurons": "stock", "residual": "spikes"}
+    assert len(identity["cores"]) == len(identity["network"]) == 64
+    refused = call(*words, str(tmp_path / "custom"), "--neurons", "custom")
+    assert refused.code == 2 and "SANA-FE has no such neurons" in refused.err
+
+
+def test_findings_that_are_alike_are_one_for_people(files: Files, call: Command, tmp_path: Path) -> None:
+    words = ("export", files.artefact, "--to", "sanafe", "--target", "loihi1", "-o", str(tmp_path / "net"))
+    people, every = call(*words), call(*words, "--json")
+    assert people.code == every.code == 4
+    assert "--json has all" in people.err and people.err.count("next:") < len(every.findings)

@@ -139,7 +139,7 @@ def test_the_papers_energy_is_a_figure_beside(deployed: CompiledModel) -> None:
 
 
 def test_streamed_attention_takes_a_step_a_token(deployed: CompiledModel) -> None:
-    found = deployed.map("loihi2", pictures(1), neurons="custom")
+    found = deployed.map("loihi2", pictures(1), neurons="custom", attention="stream")
     assert (found.attention["chosen"], found.neurons) == ("stream", "custom")
     assert found.network is not None
     steps = deployed.graph.steps * found.network.period

@@ -87,6 +87,25 @@ def test_streams_need_custom_neurons() -> None:
     assert stock.choice.attention != "stream"
 
 
+@pytest.mark.parametrize("family", ["qkformer", "spikformer"], indirect=True)
+def test_streams_are_taken_where_they_save_chips(family: Graph) -> None:
+    """Where one chip is enough either way, no throughput is given away for neurons."""
+    prices = choose(family, LOIHI2, Choice(neurons="custom")).prices
+    streamed = found(prices, "attention", "stream")
+    plain = min((p for p in prices if p.what == "attention" and p.possible and p.period == 1), key=lambda p: p.neurons)
+    assert streamed.possible and streamed.neurons < plain.neurons and streamed.period > 1
+    chosen = choose(family, LOIHI2, Choice(neurons="custom"))
+    assert chosen.choice == plain.choice
+    assert f"--attention stream: {streamed.neurons:,} neurons" in chosen.why
+    assert f"1/{streamed.period} of the throughput" in chosen.why
+    small = with_fact(with_fact(LOIHI2, "core", "neurons", 1), "chip", "cores", streamed.neurons)
+    chosen = choose(family, small, Choice(neurons="custom"))
+    assert chosen.choice.attention == "stream"
+    chips = -(-plain.neurons // streamed.neurons)
+    assert f"--attention {plain.name}: {plain.neurons:,} neurons on {chips} chips or more, " in chosen.why
+    assert f"{streamed.period} times the throughput" in chosen.why
+
+
 def test_widths_too_narrow_are_named() -> None:
     prices = choose(attention(60, 40, 4), LOIHI2).prices
     refused = found(prices, "attention", "kv-packed")
