@@ -116,7 +116,10 @@ class Neurons:
 
 @dataclass(frozen=True)
 class Synapses:
-    """A crossbar as a pattern; takes 1 + delay time steps.  source_shape, target_shape: of the two populations."""
+    """A crossbar as a pattern; takes 1 + delay time steps.
+
+    source_shape, target_shape: of the two populations.  late: as in `neurodeploy.ir.mapped.Crossbar`.
+    """
 
     name: str
     source: str
@@ -126,6 +129,7 @@ class Synapses:
     target_shape: Shape
     port: Port = "a_in"
     delay: int = 0
+    late: int = 0
     value: str = ""
 
     @property

@@ -117,6 +117,16 @@ def lif_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType
     return ValueType(x.shape, BINARY)
 
 
+def delay_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
+    """delay: the values of its input, and 0 where any of them comes late."""
+    (x,), delay = inputs, node.tensors["delay"]
+    require(np.issubdtype(delay.dtype, np.integer), "integer delays", delay.dtype)
+    fits = delay.ndim == len(x.shape) and all(d in (1, n) for d, n in zip(delay.shape, x.shape, strict=True))
+    require(fits, f"delays of rank {len(x.shape)} that broadcast to {x.shape}", delay.shape)
+    require(delay.size > 0 and int(delay.min()) >= 0, "delays of at least 0", delay.min(initial=-1))
+    return ValueType(x.shape, x.range.union(Interval(0, 0)) if delay.any() else x.range)
+
+
 def max_pool_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
     """max_pool: the largest of each window of [C, H, W]; taps in the padding do not count."""
     (x,) = inputs

@@ -160,6 +160,8 @@ class Crossbar:
 
     early: it arrives so many time steps before the target's depth says: tokens one after another, the last one at the
     depth, or keys and values a period before the queries.
+    late: it arrives so many time steps after the target's depth says: a delay of the network, of neurons that hear it
+    only in the sample in which it was sent.
     """
 
     name: str
@@ -169,6 +171,7 @@ class Crossbar:
     port: Port = "a_in"
     delay: int = 0
     early: int = 0
+    late: int = 0
     value: str = ""
 
 

@@ -118,7 +118,9 @@ def _population_rules(p: Population, profile: Profile) -> Iterator[Rule]:
 
 def _crossbar_rules(c: Crossbar, graph: MappedGraph, profile: Profile) -> Iterator[Rule]:
     source, target = graph.by_name[c.source], graph.by_name[c.target]
-    depth = source.depth + 1 + c.delay + c.early
+    depth = source.depth + 1 + c.delay + c.early - c.late
+    gated = graph.period == 1 and (target.kind == "product" or (idle(target) and target.vth > 0))
+    yield Rule(TIMING, c.name, "a delay of the network onto a gate", c.late == 0 or (c.late > 0 and gated), c.late)
     yield Rule(TIMING, c.name, f"a target at depth {depth}", target.depth == depth, target.depth)
     longest = profile.delay_max if isinstance(c.weights, SparseWeights) else 0
     yield Rule(TIMING, c.name, f"a delay in 0..{longest}", 0 <= c.delay <= longest, c.delay)

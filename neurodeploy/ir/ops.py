@@ -97,6 +97,11 @@ _TABLE = (
         state=("v",),
     ),
     Op(
+        "delay", ("x",), {}, ("delay",), QUANTIZED, infer.delay_type,
+        "y at step t is x at step t - delay, 0 before the first step; nothing goes on to the next sample. Axonal delays"
+        " of SLAYER, one a channel: delay broadcasts to x.",
+    ),
+    Op(
         "max_pool", ("x",), {"kernel": "ints", **WINDOW}, (), BOTH, infer.max_pool_type,
         "The largest of each window; the padding does not count.",
     ),

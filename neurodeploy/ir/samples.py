@@ -135,6 +135,12 @@ def _current(draft: Draft, shrink: int) -> dict[str, int]:
     return {"du": int(draft.rng.choice([1, 1024, 2048, 4095, 4096, draft.pick(1, 4095)]))}
 
 
+def delay(draft: Draft, value: str) -> str:
+    """Delays of single elements or along some axes, up to a step beyond the sample."""
+    shape = tuple(n if draft.pick(0, 1) else 1 for n in draft.shape(value))
+    return draft.add("delay", (value,), {"delay": draft.draw(0, draft.steps + 1, shape, np.int16)})
+
+
 def max_pool(draft: Draft, value: str) -> str:
     """A window over one or two axes, of spikes or of sums."""
     value = _of_rank(draft, value, 2, 3)
@@ -234,8 +240,8 @@ def readout(draft: Draft, value: str) -> str:
 SAMPLERS: dict[str, Sampler] = {
     sampler.__name__.rstrip("_"): sampler
     for sampler in (
-        encode, encode_events, conv, lif, max_pool, add, gate, inhibit, spike_matmul, reduce_sum, reshape, slice_,
-        permute, readout,
+        encode, encode_events, conv, lif, delay, max_pool, add, gate, inhibit, spike_matmul, reduce_sum, reshape,
+        slice_, permute, readout,
     )
 }  # fmt: skip
 _ENDS = ("encode", "encode_events", "readout")

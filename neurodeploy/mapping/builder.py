@@ -27,12 +27,13 @@ Pattern = Nest | Filters | ConvWeights  # one by one, an unrolled window of ones
 class Synapses:
     """Weights from one population, not yet landed. Target neurons count in the C order of the drive's shape.
 
-    early: time steps before the depth of where they land, at which they deliver.
+    early: time steps before the depth of where they land, at which they deliver.  late: after it.
     """
 
     source: str
     pattern: Pattern
     early: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Joint:
     port: Port = "a_in"
     delay: int = 0
     early: int = 0
+    late: int = 0
 
 
 @dataclass
@@ -110,7 +112,8 @@ class Network:
         shape = population.shape or (1,)  # a population has at least one axis
         self.populations[population.name] = replace(population, depth=depth, shape=shape)
         for port, part in parts:
-            self._connect(part, population.name, port, depth - part.early - 1 - self.populations[part.source].depth)
+            wait = depth - part.early + part.late - 1 - self.populations[part.source].depth
+            self._connect(part, population.name, port, wait)
         self.populations[population.name] = self.populations.pop(population.name)  # behind the relays that it reads
         return Signal(population.name, () if population.shape else (("reshape", ()),))
 
@@ -125,7 +128,7 @@ class Network:
         name += f"#{taken}" if taken else ""
         if isinstance(pattern, Nest):  # one loop an axis of the target, where that is possible: boxes are counted so
             pattern = renumbered(pattern, dense(self.populations[target].shape)) or pattern
-        self.crossbars.append(Joint(name, source, target, pattern, port, wait, part.early))
+        self.crossbars.append(Joint(name, source, target, pattern, port, wait, part.early, part.late))
 
     def relay(self, source: str, steps: int) -> str:
         """A population that repeats another one `steps` >= 1 time steps later; one is shared by all who need it."""

@@ -35,6 +35,7 @@ from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
 from neurodeploy.mapping.attention import Form, forms_of, lowered, operand, order_of, product
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, reshaped
+from neurodeploy.mapping.delay import delayed
 from neurodeploy.mapping.layout import dense, listed, nest
 from neurodeploy.mapping.pool import any_of_window, largest_by_ports, largest_of_window
 from neurodeploy.mapping.reassociate import reassociate
@@ -175,7 +176,8 @@ def materialised(state: Lowering) -> MappedGraph:
     signals = {name: value for name, value in (state.values | state.plain).items() if isinstance(value, Signal)}
     populations = tuple(network.populations.values())
     crossbars = tuple(
-        Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay, j.early) for j in network.crossbars
+        Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay, j.early, j.late)
+        for j in network.crossbars
     )
     return MappedGraph(
         neurons=state.neurons,
@@ -377,6 +379,9 @@ _LOWERINGS: dict[str, Lower] = {
     "encode_events": _encode,
     "conv": _conv,
     "lif": _lif,
+    "delay": lambda state, node: delayed(
+        state.network, node, state.signal(node.inputs[0]), state.graph.encoders[0].name
+    ),
     "max_pool": _max_pool,
     "add": _add,
     "gate": _gate,

@@ -91,6 +91,8 @@ def plan(graph: Graph) -> Plan | None:
     walk = _Walk(graph)
     for node in graph.nodes:
         walk.visit(node)
+    for node in graph.of("delay"):
+        walk.refuse(node, "delays of the network", "time steps that are steps of the network")
     if walk.findings:
         raise UnsupportedModelError(walk.findings)
     phases = {name: tokens if tokens.ndim == 0 else walk.period - 1 - tokens for name, tokens in walk.tokens.items()}
@@ -110,7 +112,7 @@ class _Walk:
         tokens = {self.known[name].shape[-2] for name in self.chains}
         self.period = max(tokens, default=1)
         if len(tokens) > 1:
-            self._refuse(graph.by_name[next(iter(self.chains))], f"{sorted(tokens)} tokens", "one number of tokens")
+            self.refuse(graph.by_name[next(iter(self.chains))], f"{sorted(tokens)} tokens", "one number of tokens")
         self.candidates = dict(self._candidates())
 
     def _chains(self) -> Iterator[tuple[str, str]]:
@@ -120,9 +122,10 @@ class _Walk:
             if node.inputs[1] in inner:
                 yield node.name, node.inputs[1]
             elif node.name not in inner:
-                self._refuse(node, "a product of two", "a product of three: Q (K^T V)")
+                self.refuse(node, "a product of two", "a product of three: Q (K^T V)")
 
-    def _refuse(self, node: Node, have: str, need: str = "tokens that stay apart after the attention") -> None:
+    def refuse(self, node: Node, have: str, need: str = "tokens that stay apart after the attention") -> None:
+        """Note what keeps a node from being streamed."""
         self.findings.append(Finding("ND-M160", node.name, need, have, MEND, str(node.source)))
 
     def _candidates(self) -> Iterator[tuple[str, Int64]]:
@@ -159,9 +162,9 @@ class _Walk:
             self.entries.add(node.name)
             phases = tokens
             if not np.array_equal(tokens.reshape(len(tokens), -1), _in_order(tokens)):
-                self._refuse(node, "tokens along no image or axis of their own", "a value [channels, tokens]")
+                self.refuse(node, "tokens along no image or axis of their own", "a value [channels, tokens]")
         elif tokens is not None and phases is not None and not np.array_equal(phases, tokens):
-            self._refuse(node, "other tokens than the attention before")
+            self.refuse(node, "other tokens than the attention before")
         if phases is not None:
             self.tokens[node.name] = phases
 
@@ -169,7 +172,7 @@ class _Walk:
         if node.name in self.chains.values():
             return None
         if any(name in self.raw for name in node.inputs) and node.op not in (*VIEWS, "lif"):
-            self._refuse(node, f"a {node.op} of the attention's result", "a LIF after the attention")
+            self.refuse(node, f"a {node.op} of the attention's result", "a LIF after the attention")
         if node.op in VIEWS and node.inputs[0] in self.raw:
             self.raw.add(node.name)
         if node.name in self.chains:
@@ -178,7 +181,7 @@ class _Walk:
         if all(phases is None for phases in found):
             return None
         if any(phases is None for phases in found):
-            self._refuse(node, "a value of all tokens at once beside one of token after token")
+            self.refuse(node, "a value of all tokens at once beside one of token after token")
             return None
         return self._of(node, [phases for phases in found if phases is not None])
 
@@ -186,7 +189,7 @@ class _Walk:
         """The phases of an attention's result, if queries, keys and values come token by token."""
         for name, axis in self._parts(outer.name):
             if not np.array_equal(self.tokens.get(name, ANY), _along(self.known[name].shape, axis)):
-                self._refuse(outer, f"{name}, which is not streamed so", "queries, keys and values token by token")
+                self.refuse(outer, f"{name}, which is not streamed so", "queries, keys and values token by token")
         return _along(self.known[outer.name].shape, -2)
 
     def _parts(self, outer: str) -> Iterator[tuple[str, int]]:
@@ -199,12 +202,12 @@ class _Walk:
             return rule(self, node, found[0])
         every = [phases.ndim == 0 for phases in found]
         if node.op in ("lif", "gate", "inhibit", "max_pool", "spike_matmul") and any(every):
-            self._refuse(node, f"a {node.op} of a sum over tokens")
+            self.refuse(node, f"a {node.op} of a sum over tokens")
         if all(every):
             return ANY
         shaped = [np.broadcast_to(phases, self.known[node.name].shape) for phases in found]
         if any(every) or any(not np.array_equal(shaped[0], other) for other in shaped[1:]):
-            self._refuse(node, f"a {node.op} of different tokens")
+            self.refuse(node, f"a {node.op} of different tokens")
         return shaped[0]
 
     def viewed(self, node: Node, phases: Int64) -> Int64:
@@ -227,7 +230,7 @@ class _Walk:
 
     def pooled(self, node: Node, phases: Int64) -> Int64:
         """Windows mix tokens."""
-        self._refuse(node, "a max_pool of different tokens")
+        self.refuse(node, "a max_pool of different tokens")
         return ANY
 
     def read(self, node: Node, phases: Int64) -> Int64:

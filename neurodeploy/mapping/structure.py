@@ -63,11 +63,11 @@ def _follow(network: ChipNetwork, neurons: Neurons, found: Structure) -> None:
     """What the inputs of a stateless population say about it."""
     for one in network.inputs(neurons.name):
         known = factors(one)
-        if known is None or known.fan_in != 1:
+        if known is None or known.fan_in != 1 or one.late:  # what comes late was active in another step
             continue
         others = [s for s in network.inputs(neurons.name) if s is not one and s.port == one.port]
         beside = sum(_highest(network, other) for other in others)
-        if neurons.kind == "product" or beside <= neurons.vth:  # it is silent wherever this input is
+        if not others if neurons.kind == "product" else beside <= neurons.vth:  # it is silent wherever this input is
             held = tuple(f for fact in found.most.get(one.source, ()) for f in _through(fact, one, known))
             found.most[neurons.name] = found.most.get(neurons.name, ()) + held
         silenced = _alone(network, one) + beside <= neurons.vth

@@ -78,7 +78,8 @@ def _bias(p: Population) -> Bias:
 def synapses_of(network: Network, joint: Joint, pattern: Nest | Filters) -> Synapses:
     """A crossbar of the symbolic network."""
     source, target = (network.populations[name].shape for name in (joint.source, joint.target))
-    return Synapses(joint.name, joint.source, joint.target, pattern, source, target, joint.port, joint.delay)
+    ends = (joint.source, joint.target)
+    return Synapses(joint.name, *ends, pattern, source, target, joint.port, joint.delay, joint.late)
 
 
 def _pattern(network: Network, joint: Joint) -> Nest | Filters | None:

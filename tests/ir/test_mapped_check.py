@@ -101,6 +101,8 @@ FAULTS: list[tuple[str, str, Fault]] = [
     (TIMING, r"a delay in 0\.\.62", crossbar("sparse", delay=-1)),
     (TIMING, r"a delay in 0\.\.0", crossbar("conv", delay=1)),
     (TIMING, "a reset", population(LIF, resets=False)),
+    (TIMING, "a delay of the network onto a gate", crossbar("sparse", late=1)),
+    (TIMING, "a delay of the network onto a gate", crossbar("sparse", late=-1)),
     (SYNAPSES, "one length", weights("sparse", lambda w: {"rows": w.rows[1:]})),
     (SYNAPSES, "rows in", weights("sparse", lambda w: {"rows": w.rows + 10**6})),
     (SYNAPSES, "rows in", weights("sparse", lambda w: {"rows": w.rows - 10**6})),

@@ -58,6 +58,12 @@ ILLEGAL = {
     "decay above 12 bits": (lif("bad", "pixels", [[[0]]], dv=4096), "dv in 0..4095"),
     "current without decay": (lif("bad", "pixels", [[[0]]], du=0), "du in 1..4096"),
     "decay of a current above one": (lif("bad", "pixels", [[[0]]], du=4097), "du in 1..4096"),
+    "delay below 0": (node("delay", "pixels", tensors={"delay": tensor([[[-1]]], np.int16)}), "delays of at least 0"),
+    "delays of another rank": (node("delay", "pixels", tensors={"delay": tensor([1], np.int16)}), "rank 3"),
+    "delays that do not fit": (node("delay", "pixels", tensors={"delay": tensor([[[1] * 9]], np.int16)}), "broadcast"),
+    "delays that are no integers": (
+        node("delay", "pixels", tensors={"delay": tensor([[[0.5]]], np.float32)}), "integer delays",
+    ),
     "negative threshold": (lif("bad", "pixels", [[[0]]], vth=-1), "vth >= 0"),
     "exponent without bound": (lif("bad", "pixels", [[[0]]], weight_exp=99), "weight_exp in 0..31"),
     "bias of another shape": (lif("bad", "pixels", [[[0]], [[0]], [[0]]]), "broadcasts"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurodeploy.backends.native.recorder import Op, Recorder
 from neurodeploy.backends.native.views import Type, View, loop, memory_order, type_of
+from neurodeploy.ir.boxes import boxes
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.types import Interval, ValueType
 
@@ -82,6 +83,21 @@ def reduce_sum(
     return y if node.integer("keepdims") else y.dropped(*summed)
 
 
+def delay(context: Context, node: Node, inputs: Sequence[View], spans: Sequence[Interval], known: ValueType) -> View:
+    """All steps of the elements of one delay are copied to the steps in which they arrive."""
+    (x,), recorder = inputs, context.recorder
+    steps, y = x.shape[0], recorder.new(x.shape, memory_order(x), x.type)
+    recorder.fill(0, y)
+    for bounds, late in boxes(node.tensors["delay"]):
+        source, target = x, y
+        for axis, start, stop in bounds:
+            source, target = source.part(axis, start, stop), target.part(axis, start, stop)
+        if late < steps:
+            shape, offset = (steps - late, *source.shape[1:]), target.offset + late * target.strides[0]
+            recorder.map(Op.SET, replace(source, shape=shape), replace(target, shape=shape, offset=offset))
+    return y
+
+
 def max_pool(context: Context, node: Node, inputs: Sequence[View], spans: Sequence[Interval], known: ValueType) -> View:
     """The largest of each window: tap by tap, over the windows in which the tap lies inside."""
     (x,), recorder = inputs, context.recorder
@@ -145,6 +161,7 @@ LOWER: dict[str, Lower] = {
     "add": add,
     "gate": gate,
     "inhibit": gate,
+    "delay": delay,
     "reduce_sum": reduce_sum,
     "max_pool": max_pool,
     "spike_matmul": spike_matmul,

@@ -70,6 +70,7 @@ def batch_size(graph: Graph) -> int:
     """Samples a slice, so that its memory is bounded whatever the network: all membranes, and the largest values."""
     known = types(graph)
     held = sum(known[node.name].size * (1 + remembers(node)) for node in graph.of("lif"))
+    held += sum(known[node.name].size * graph.steps for node in graph.of("delay"))
     largest = max(value.size for value in known.values())
     return max(1, min(LARGEST_BATCH, MEMORY // (8 * (held + LIVE * largest))))
 
@@ -103,6 +104,7 @@ def _run_slice(
 ) -> Int64:
     membrane: dict[str, Int64] = {}
     current: dict[str, Int64] = {}
+    past: dict[str, list[Int64]] = {}
     logits = graph.by_name[graph.output].tensors["bias"].astype(np.int64)
     profile, spent = PROFILES[graph.profile], _spent(graph)
     for step in range(graph.steps):
@@ -116,6 +118,8 @@ def _run_slice(
             elif node.op == "lif":
                 values[node.name] = _lif(node, inputs[0], membrane, current, profile)
                 record.keep(node.name, part, step, values[node.name], membrane[node.name])
+            elif node.op == "delay":
+                values[node.name] = _delayed(node, past.setdefault(node.name, []), inputs[0])
             elif node.op == "readout":
                 logits = logits + inputs[0]
             else:
@@ -125,6 +129,15 @@ def _run_slice(
             for name in spent[node.name]:
                 del values[name]
     return logits
+
+
+def _delayed(node: Node, past: list[Int64], x: Int64) -> Int64:
+    """What came in so many steps before; past: the inputs of this sample until now, to which this one is added."""
+    past.append(x)
+    delay, late = node.tensors["delay"], np.zeros_like(x)
+    for steps in range(min(int(delay.max()) + 1, len(past))):
+        late = np.where(delay == steps, past[-1 - steps], late)
+    return late
 
 
 def _lif(node: Node, x: Int64, membrane: dict[str, Int64], current: dict[str, Int64], profile: Profile) -> Int64:

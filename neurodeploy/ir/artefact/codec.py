@@ -71,6 +71,7 @@ DERIVED: dict[str, Callable[[Site], Attribute]] = {
     "type": lambda site: element_type(site.output),
     "steps": lambda site: (site.steps,),
     "mask_shape": _mask_shape,
+    "column": lambda site: (site.steps, *(1,) * (len(site.output.shape) + 1)),
     "time_first": _time_first,
 }
 
@@ -78,6 +79,7 @@ _STORED: dict[tuple[str, str], tuple[DTypeLike, int]] = {("conv", "weight"): (np
 TENSOR_DTYPES: dict[tuple[str, str], tuple[DTypeLike, ...]] = {
     ("conv", "weight"): (np.int8,),
     ("lif", "bias_mant"): (np.int16, np.int32, np.int64),
+    ("delay", "delay"): (np.int16,),
     ("readout", "bias"): (np.int64,),
 }
 ELEMENTS: dict[int, Any] = {

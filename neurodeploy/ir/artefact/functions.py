@@ -206,6 +206,31 @@ _MEMBRANE = """
 _LIF = f"Lif <vth, dv, weight_exp, bias_exp, steps>{_ACTIVATION}{_CURRENT}{_MEMBRANE}"
 _CUBA_LIF = f"CubaLif <vth, dv, du, weight_exp, bias_exp, steps>{_ACTIVATION}{_LASTING_CURRENT}{_MEMBRANE}"
 
+_DELAY = """Delay <steps, column> (x, delay) => (y) {
+  steps = Constant <value_ints: ints = @steps> ()
+  rest = Constant <value_ints = [-1]> ()
+  sizes = Shape <start = 1> (x)
+  blocks = Concat <axis = 0> (steps, rest, sizes)
+  by_step = Reshape (x, blocks)
+  first = Constant <value_int = 0> ()
+  one = Constant <value_int = 1> ()
+  count = ReduceSum <keepdims = 0> (steps)
+  row = Range (first, count, one)
+  column = Constant <value_ints: ints = @column> ()
+  times = Reshape (row, column)
+  delay_wide = Cast <to = 7> (delay)
+  sent = Sub (times, delay_wide)
+  known = Max (sent, first)
+  full = Shape (by_step)
+  index = Expand (known, full)
+  moved = GatherElements <axis = 0> (by_step, index)
+  early = Less (sent, first)
+  nothing = CastLike (first, x)
+  late = Where (early, nothing, moved)
+  shape = Shape (x)
+  y = Reshape (late, shape)
+}"""
+
 _MAX_POOL = """MaxPooling <kernel, stride, padding> (x) => (y) {
   x_float = Cast <to = 1> (x)
   largest = MaxPool <kernel_shape: ints = @kernel, strides: ints = @stride, pads: ints = @padding> (x_float)
@@ -294,6 +319,7 @@ BODIES = (
     Body("conv", _CONV_SIGNED),
     Body("lif", _CUBA_LIF, _with_current),
     Body("lif", _LIF),
+    Body("delay", _DELAY),
     Body("max_pool", _MAX_POOL),
     Body("add", _ADD),
     Body("gate", _GATE),

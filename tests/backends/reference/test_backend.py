@@ -11,6 +11,7 @@ import pytest
 
 from neurodeploy.backends.reference import backend, run
 from neurodeploy.errors import LimitExceededError, UsageError
+from neurodeploy.ir.graph import Graph, Node, Stage, tensor
 from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.quantize import quantize
@@ -24,6 +25,28 @@ def test_slices_change_nothing() -> None:
     whole, sliced = run(GRAPH, images, "all"), run(GRAPH, images, "all", batch=3)
     assert (whole.logits == sliced.logits).all()
     assert all((whole.membrane[name] == sliced.membrane[name]).all() for name in whole.membrane)
+
+
+def test_delays_are_of_steps_and_end_with_the_sample() -> None:
+    """y[t] = x[t - delay], in Python lists, over samples in one slice or in several."""
+    rng, steps = np.random.default_rng(0), 5
+    delay = np.array([[0, 3, 9], [4, 1, 5]])
+    nodes = (
+        Node("encode_events", "x", (), {"shape": (2, 3), "step": 1.0, "lo": -9, "hi": 9}),
+        Node("delay", "late", ("x",), {}, {"delay": tensor(delay, np.int16)}),
+        Node("reshape", "flat", ("late",), {"shape": (6,)}),
+        Node("readout", "out", ("flat",), {}, {"bias": tensor(np.zeros(6), np.int64)}),
+    )
+    frames = rng.integers(-9, 10, (4, steps, 2, 3)).astype(np.float32)
+    for batch in (1, 3):
+        seen: list[np.ndarray] = []
+        run(Graph("late", Stage.QUANTIZED, steps, nodes, "out"), frames, batch=batch,
+            watch=lambda name, value: seen.append(value) if name == "late" else None)  # fmt: skip
+        slices = [np.stack(seen[i : i + steps], axis=1) for i in range(0, len(seen), steps)]
+        found = np.concatenate(slices)
+        for n, t, i, j in np.ndindex(*found.shape):
+            sent = t - delay[i, j]
+            assert found[n, t, i, j] == (frames[n, sent, i, j] if sent >= 0 else 0)
 
 
 def test_slices_are_small_where_the_network_is_large() -> None:
