@@ -38,10 +38,10 @@ def test_delays_are_of_steps_and_end_with_the_sample() -> None:
         Node("readout", "out", ("flat",), {}, {"bias": tensor(np.zeros(6), np.int64)}),
     )
     frames = rng.integers(-9, 10, (4, steps, 2, 3)).astype(np.float32)
+    graph, seen = Graph("late", Stage.QUANTIZED, steps, nodes, "out"), list[np.ndarray]()
     for batch in (1, 3):
-        seen: list[np.ndarray] = []
-        run(Graph("late", Stage.QUANTIZED, steps, nodes, "out"), frames, batch=batch,
-            watch=lambda name, value: seen.append(value) if name == "late" else None)  # fmt: skip
+        seen.clear()
+        run(graph, frames, batch=batch, watch=lambda name, value: seen.append(value) if name == "late" else None)
         slices = [np.stack(seen[i : i + steps], axis=1) for i in range(0, len(seen), steps)]
         found = np.concatenate(slices)
         for n, t, i, j in np.ndindex(*found.shape):
