@@ -22,7 +22,7 @@ export NEURODEPLOY_LAVA_PYTHON ?= $(CURDIR)/$(LAVA)/bin/python
 PYTEST := $(BIN)/python -m pytest
 OR_EMPTY := || [ $$? -eq 5 ]
 
-.PHONY: setup demo test test-fast test-lava test-slow test-py310 test-full test-sanitize lint format bench published clean
+.PHONY: setup demo test test-fast test-lava test-slow test-py310 test-full test-sanitize lint format bench accuracy published clean
 
 setup: $(VENV)/.ready $(LAVA)/.ready
 
@@ -87,6 +87,10 @@ format: $(VENV)/.ready
 # A runtime that is not installed is listed as absent; OpenVINO comes with pip install -e '.[bench]'.
 bench: setup
 	$(BIN)/python -m benchmarks.run --document $(BENCH)
+
+# Fashion-MNIST is the Debian package dataset-fashion-mnist.
+accuracy: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.accuracy --document $(ACCURACY)
 
 published: $(VENV)/.ready
 	$(BIN)/python benchmarks/published.py
