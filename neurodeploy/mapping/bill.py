@@ -206,7 +206,7 @@ def _placed(bill: Bill, asked: Asked, placement: Placement, active: Activity, tr
         fits=not bill.findings,
         sections=sections,
         resources=resources_of(placement.tiling, placement, asked.target),
-        notes=tuple(_notes(placement, active)),
+        notes=tuple(_notes(placement, active, analog)),
         samples=active.samples,
         placement=placement,
         activity=active,
@@ -294,10 +294,15 @@ def _said(active: Activity) -> str:
     return f"measured on {active.samples} samples{also}"
 
 
-def _notes(placement: Placement, active: Activity) -> Iterator[str]:
+def _notes(placement: Placement, active: Activity, analog: bool) -> Iterator[str]:
     what = "neurons, synapses, limits and places" if placement.cores else ONE_OF_EQUALS
     yield f"checked: {what} recounted from the patterns by code of its own"
     if placement.note:
         yield placement.note
+    if analog:
+        yield (
+            "arrays hold the sums of SSA's products too, and weights as wide as each layer's widest: `evaluate` "
+            "computes these sums digitally and takes 8 bits a weight, so its tiles and reads are others"
+        )
     if not active.samples:
         yield "no images: spikes, energy and time are bounds, with every neuron firing in every step"

@@ -2,8 +2,8 @@
 
 A tile that holds a convolution's weights once is read for each of its places; a payload takes a read for each of its
 planes, and rows beyond what a read may drive take turns (`constraint.Constraint`). Each read converts every column of
-the tile, the bit-serial scheme of Shafiee et al., ISAAC, ISCA 2016, sections III and IV. A driven row drives every cell
-of its tile, those of weight zero and of the unit column too.
+the tile and the unit column beside it, the bit-serial scheme of Shafiee et al., ISAAC, ISCA 2016, sections III and IV.
+A driven row drives every cell of its tile, those of weight zero and of the unit column too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from neurodeploy.ir.chip import Cut, Synapses, TileClass, Tiling
 from neurodeploy.mapping.bill_activity import Activity, events
 from neurodeploy.mapping.constraint import Constraint, measure_of
-from neurodeploy.mapping.tile_inputs import Input
+from neurodeploy.mapping.tile_inputs import Input, unit_columns
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,14 @@ def _layer(cut: Cut, active: Activity, classes: Sequence[tuple[TileClass, Constr
     measure = measure_of(cut)
     shares = [_share(one, active, measure.plan.view.neurons.size) for one in measure.plan.view.inputs]
     serial, conversions, driven, cells = 0, 0.0, 0.0, 0.0
+    beside = unit_columns(measure.plan.target) if measure.plan.columns else 0
     for kind, one in classes:
         reads = one.places * one.reads * one.planes
         held = zip(measure.rows(kind.example), shares, strict=True)
         rows = kind.count * one.places * one.planes * sum(n * share for n, share in held)
-        serial, conversions = max(serial, reads), conversions + float(kind.count * reads * kind.use.columns)
-        driven, cells = driven + rows, cells + rows * kind.use.columns
+        columns = kind.use.columns + beside
+        serial, conversions = max(serial, reads), conversions + float(kind.count * reads * columns)
+        driven, cells = driven + rows, cells + rows * columns
     return Reads(serial, cut.population, conversions, driven, cells)
 
 

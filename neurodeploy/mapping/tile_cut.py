@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodeploy.ir.chip import Cut, Shape, Tile, TileClass, Use
 from neurodeploy.ir.chip_loops import Int64
-from neurodeploy.mapping.tile_inputs import Counts, Input, Output, View, columns_of, unit_columns
+from neurodeploy.mapping.tile_inputs import Counts, Input, Output, View, columns_of
 from neurodeploy.targets import Target
 
 MOST_CANDIDATES = 40_000  # boxes tried a population
@@ -67,7 +67,7 @@ class Plan:
         """
         found = dict.fromkeys(LIMITED, neurons * 0) | {"neurons": neurons, "axons_out": out}
         if self.columns:
-            found["columns"] = held * self.columns + unit_columns(self.target)
+            found["columns"] = held * self.columns
         for one, (counts, start, stop) in zip(self.view.inputs, pieces, strict=True):
             for name, value in one.needs(counts, start, stop).items():
                 found[name] = found[name] + value

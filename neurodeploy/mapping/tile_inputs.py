@@ -201,7 +201,10 @@ def columns_of(view: View, target: Target) -> int:
 
 
 def unit_columns(target: Target) -> int:
-    """Columns of ones that count the active rows, where weights are held with an offset and read by a converter."""
+    """Columns of ones that count the active rows, where weights are held with an offset and read by a converter.
+
+    Each tile has them beside its own columns, as `evaluate` has (`backends.reference.crossbar_reads`).
+    """
     return int(target.flag("crossbar", "offset") and "adc" in target.facts)
 
 

@@ -7,6 +7,10 @@ from rich.console import Group
 from neurodeploy.report.text import Document, percent, table
 
 LEAST = 1e-6  # share that four digits of a percentage can show
+OTHERWISE = (
+    "tiles and reads of what is computed in cells: the sums of SSA's products are digital, weights are 8 bits wide; "
+    "`map` counts these sums as cells too, and weights as wide as each layer's widest"
+)
 _HEADER = ("ADC bits #", "active rows #", "can clip", "accuracy #", "same class #", "logits equal")
 _COSTS = ("reads a step #", "one after another #", "conversions a step #", "clipped #", "seconds #")
 
@@ -38,7 +42,8 @@ def settings_table(document: Document) -> Group:
     flips = ", columns flipped" if held["flips"] else ""
     title = f"On {document['target']}: {size}{flips}, {document['samples']} samples"
     unconstrained = f"unconstrained integers: {percent(document['accuracy'])}"
-    return table(title, (*_HEADER, *_COSTS), rows, f"{unconstrained}; {document['settings'][0]['tiles']:,} tiles")
+    caption = f"{unconstrained}; {document['settings'][0]['tiles']:,} tiles\n{OTHERWISE}"
+    return table(title, (*_HEADER, *_COSTS), rows, caption)
 
 
 def clipped_table(document: Document) -> Group | None:

@@ -95,8 +95,6 @@ def recount(cut: Cut, tile: Tile, tiling: Tiling, target: Target) -> Use:
     own = not (crossbar and tile.part)
     held_neurons = _own_columns(measure, mask)
     columns = held_neurons * measure.plan.columns
-    if columns:
-        columns += int(target.flag("crossbar", "offset") and "adc" in target.facts)
     active = min(rows, target.limit("active_rows")) if target.limit("active_rows") else rows
     out = _axons_out(cut, mask, tiling) if own else 0
     return Use(int(mask.sum()) * own, axons, out, synapses, memory, rows, columns, active)

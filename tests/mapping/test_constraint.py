@@ -317,7 +317,7 @@ def two_exponents(exponent: int) -> ChipNetwork:
 def test_a_column_that_adds_two_exponents_is_as_wide_as_both(exponent: int, columns: int) -> None:
     network, target = two_exponents(exponent), load_target(ADC5)
     tiling = tile(network, target)
-    assert tiling.cuts["out"].classes[0].use.columns == 4 * columns + 1
+    assert tiling.cuts["out"].classes[0].use.columns == 4 * columns
     both = np.concatenate([np.full((4, 10), 7), np.full((4, 10), 7) << exponent], axis=1)
     (one,) = (c for c in constraints(tiling, target) if c.quantity == "converter")
     sums = np.sort(cells(both, 4 + exponent), axis=2)[..., ::-1][..., : one.limit].sum(axis=2)

@@ -77,12 +77,12 @@ def test_axons_out_shrink_a_box_before_many_tiles() -> None:
     assert narrow.count == 2 and max(one.use.axons_out for one in narrow.classes) <= 900
 
 
-def test_a_wide_weight_takes_columns_and_offsets_a_column_of_ones() -> None:
-    """8 bits in cells of 2 bits: 4 columns a neuron, and one that counts; 31 neurons in 128 columns."""
-    tiling = tile(layer(np.full((62, 100), 127)), load_target("crossbar-128-adc5"))
-    assert only(tiling) == Use(31, 100, 0, 3100, 0, 100, 125, 10)
+def test_a_wide_weight_takes_columns() -> None:
+    """8 bits in cells of 2 bits: 4 columns a neuron, 32 neurons in 128 columns; the one that counts lies beside."""
+    tiling = tile(layer(np.full((64, 100), 127)), load_target("crossbar-128-adc5"))
+    assert only(tiling) == Use(32, 100, 0, 3200, 0, 100, 128, 10)
     thin = tile(layer(np.full((62, 100), 1)), load_target("crossbar-128-adc5"))
-    assert only(thin).columns == 62 + 1
+    assert only(thin).columns == 62
 
 
 def test_rows_are_split_where_the_chip_adds_and_refused_where_it_does_not() -> None:
@@ -105,10 +105,10 @@ def test_truenorth_takes_axons_for_a_wide_weight() -> None:
 
 
 def test_places_of_a_convolution_take_turns_on_an_array() -> None:
-    tiling = tile(convolution(31, 14, 16, fill=127), load_target("crossbar-128-adc5"))
+    tiling = tile(convolution(32, 14, 16, fill=127), load_target("crossbar-128-adc5"))
     use = only(tiling)
     assert tiling.tiles == 1
-    assert (use.rows, use.columns, use.neurons) == (14 * 9, 31 * 4 + 1, 31 * 256)
+    assert (use.rows, use.columns, use.neurons) == (14 * 9, 32 * 4, 32 * 256)
 
 
 def test_sums_of_one_axon_take_no_cells() -> None:
