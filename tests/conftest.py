@@ -14,7 +14,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 HAS_TORCH = find_spec("torch") is not None
 # Without torch these cannot even be imported; other tests that need it are marked `torch`.
-collect_ignore = [] if HAS_TORCH else ["frontend", "full_size", "models", "examples"]
+collect_ignore = [] if HAS_TORCH else ["finetuning", "frontend", "full_size", "models", "examples"]
 
 
 def pytest_report_header() -> list[str]:

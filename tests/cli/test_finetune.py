@@ -1,0 +1,84 @@
+"""neurodeploy finetune: an artefact, its history, errors by name, and a run that is stopped and goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurodeploy import api
+from tests.cli.conftest import Command
+
+pytestmark = pytest.mark.torch
+
+MODEL = """
+import torch
+from tests.frontend import small
+
+def tiny_qkformer():
+    torch.manual_seed(0)
+    return small.tiny_qkformer()
+"""
+SHORT = ("--epochs", "1", "--batch", "8", "--evaluations", "2", "--weight-bits", "3", "--rounding", "nearest")
+SHORT += ("--scale", "weight", "--no-bias-correction")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    (tmp_path / "model.py").write_text(MODEL)
+    np.savez(tmp_path / "train.npz", images=rng.random((32, 1, 8, 8), np.float32), labels=np.arange(32) % 3)
+    np.savez(tmp_path / "test.npz", images=rng.random((10, 1, 8, 8), np.float32), labels=np.arange(10) % 3)
+    np.savez(tmp_path / "wrong.npz", images=rng.random((32, 1, 8, 8), np.float32), labels=np.arange(32))
+    np.save(tmp_path / "bare.npy", rng.random((32, 1, 8, 8), np.float32))
+    return tmp_path
+
+
+def test_an_artefact_with_its_history_and_its_test(call: Command, folder: Path) -> None:
+    words = ("--data", folder / "train.npz", "--test", folder / "test.npz", "-o", folder / "out.onnx", *SHORT)
+    found = call("finetune", f"{folder}/model.py:tiny_qkformer", *words, "--json")
+    assert found.code == 0, found.err
+    history = found.document["finetuning"]["history"]
+    assert [entry["step"] for entry in history] == [0.0, 2.0, 3.0]  # 30 samples, the others are held out
+    assert found.document["test"]["samples"] == 10
+    assert found.document["test"]["float_accuracy"] is not None
+    deployed = api.load(folder / "out.onnx")
+    assert "finetuned" in deployed.graph.metadata
+    table = call("finetune", f"{folder}/model.py:tiny_qkformer", *words)
+    assert table.code == 0
+    assert "chosen" in table.out
+    assert "of the held-out samples" in table.err
+
+
+def test_it_goes_on_from_its_checkpoint(call: Command, folder: Path) -> None:
+    data = ("--data", folder / "train.npz", *SHORT)
+    words = (f"{folder}/model.py:tiny_qkformer", *data, "--json")
+    first = call("finetune", *words, "-o", folder / "a.onnx", "--checkpoint", folder / "run.ckpt")
+    again = call("finetune", *words, "-o", folder / "b.onnx", "--resume", folder / "run.ckpt")
+    assert (first.code, again.code) == (0, 0)
+    assert first.document["finetuning"] == again.document["finetuning"]
+    assert (folder / "a.onnx").read_bytes() == (folder / "b.onnx").read_bytes()
+    other = call("finetune", *words, "-o", folder / "c.onnx", "--resume", folder / "run.ckpt", "--seed", "1")
+    assert (other.code, {*other.findings}) == (3, {"ND-T021"})
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "finding"),
+    [
+        (("--data", "wrong.npz"), 2, "ND-V002"),
+        (("--data", "bare.npy"), 2, "ND-C004"),
+        (("--data", "none.npz"), 3, "ND-C005"),
+        (("--data", "train.npz", "--epochs", "0"), 2, "ND-T010"),
+        (("--data", "train.npz", "--test", "bare.npy"), 2, "ND-C004"),
+        (("--data", "train.npz", "--resume", "test.npz"), 3, "ND-T020"),
+        (("--data", "train.npz", "--checkpoint", "no/folder/run.ckpt"), 2, "ND-C003"),
+    ],
+)
+def test_errors_are_named(
+    call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, finding: str
+) -> None:
+    monkeypatch.chdir(folder)
+    found = call("finetune", f"{folder}/model.py:tiny_qkformer", "-o", "out.onnx", *SHORT, *words, "--json")
+    assert (found.code, found.findings) == (code, [finding])
+    assert not (folder / "out.onnx").exists()

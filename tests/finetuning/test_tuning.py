@@ -1,0 +1,146 @@
+"""nd.finetune and nd.prepare_finetuning: from a model in PyTorch to a deployed network, with nothing between."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import neurodeploy as nd
+from neurodeploy.errors import BackendsDifferError, InvalidFileError, UsageError
+from neurodeploy.finetuning import IntegerNetwork
+from neurodeploy.ir.identity import identity
+from neurodeploy.tuning import FineTuned
+from tests.frontend.small import tiny_qkformer, tiny_spikformer
+
+COUNT = 48
+BITS = {"weight_bits": 3, "rounding": "nearest", "scale": "weight", "bias_correction": False}
+SHORT = {**BITS, "epochs": 1.0, "batch": 8, "evaluations": 2, "learning_rate": 0.02}
+
+
+def digits(count: int = COUNT, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32 [N, 1, 8, 8] in 0..1 of three classes: where the bright rows are."""
+    rng, labels = np.random.default_rng(seed), np.arange(count) % 3
+    images = rng.random((count, 1, 8, 8)) * 0.5
+    for image, label in zip(images, labels, strict=True):
+        image[0, 3 * label : 3 * label + 2] += 0.5
+    return images.astype(np.float32), labels
+
+
+def model() -> torch.nn.Module:
+    torch.manual_seed(0)  # of what `lively` leaves as the layers made it
+    return tiny_qkformer()
+
+
+def tuned(**choices: Any) -> FineTuned:
+    return nd.finetune(model(), *digits(), **{**SHORT, **choices})
+
+
+def test_a_loop_of_ones_own_ends_in_what_it_measured() -> None:
+    """The loop of docs/finetuning.md."""
+    (images, labels), given = digits(), tiny_spikformer()
+    network = nd.prepare_finetuning(given, images[:1], calibration=images[:16], **BITS)
+    before = network.logits(images)
+    assert np.array_equal(before, nd.compile(given, images[:1], calibration=images[:16], **BITS).run(images).logits)
+    optimizer = torch.optim.SGD(network.groups(0.01), momentum=0.9)
+    for _ in range(3):
+        loss = F.cross_entropy(network(torch.from_numpy(images)), torch.from_numpy(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        network.project()
+    deployed = network.deploy()
+    assert isinstance(deployed, nd.CompiledModel)
+    found = deployed.run(images, backend="reference")
+    assert np.array_equal(found.logits, network.logits(images))
+    scaled = (found.logits * deployed.graph.output_scale).astype(np.float32)
+    assert np.array_equal(scaled, network(torch.from_numpy(images)).detach().numpy())
+
+
+def test_finetune_learns_and_gives_what_it_measured() -> None:
+    found = tuned(epochs=4.0, held_out=digits(30, 1), teacher=False)
+    assert found.history[-1]["loss"] < found.history[1]["loss"]
+    images, labels = digits(30, 1)
+    run = found.deployed.run(images, backend="reference")
+    assert 100 * (run.logits.argmax(axis=1) == labels).mean() == found.accuracy
+    assert found.as_json()["history"][0]["step"] == 0
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        tuned().deployed.save(tmp_path / name)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    loaded = nd.load(tmp_path / "a.onnx")
+    assert json.loads(loaded.graph.metadata["finetuned"])["steps"] == 5
+    layers = {entry["layer"]: entry for entry in json.loads(loaded.graph.metadata["quantization"])}
+    for node in loaded.graph.of("conv"):
+        assert layers[node.name]["largest_weight"] == np.abs(node.tensors["weight"].astype(int)).max()
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    given = model()
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    nd.finetune(given, *digits(), **SHORT)
+    assert not given.training
+    assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
+
+
+def test_resume_gives_the_same_network(tmp_path: Path) -> None:
+    path = tmp_path / "run.ckpt"
+
+    def stop(done: int, total: int) -> None:
+        if (done, total) == (4, 5):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(checkpoint=path, progress=stop)
+    again, whole = tuned(resume=path), tuned()
+    assert (again.accuracy, again.step, again.history) == (whole.accuracy, whole.step, whole.history)
+    assert identity(again.deployed.graph) == identity(whole.deployed.graph)
+    with pytest.raises(InvalidFileError) as caught:
+        tuned(resume=path, epochs=2.0, teacher=False, weight_bits=4)
+    assert {finding.layer for finding in caught.value.findings} == {"network", "recipe", "teacher"}
+
+
+@pytest.mark.parametrize("teacher", [True, False, "logits"])
+def test_teachers(teacher: Any) -> None:
+    given = np.eye(3, dtype=np.float32)[digits()[1]] * 5 if teacher == "logits" else teacher
+    stages = list[str]()
+    assert tuned(teacher=given, stage=stages.append).history[-1]["loss"] > 0
+    assert ("teacher: the float model" in stages) == (teacher is True)
+
+
+@pytest.mark.parametrize(
+    ("choices", "codes"),
+    [
+        ({"epochs": -1}, {"ND-T010"}),
+        ({"held_out": 3.0}, {"ND-T011"}),
+        ({"teacher": np.zeros((COUNT, 2))}, {"ND-T012"}),
+        ({"weight_bits": 1}, {"ND-Q001"}),
+        ({"no_such_choice": 1}, {"ND-Q033"}),
+        ({"held_out": (digits()[0], np.arange(COUNT))}, {"ND-V002"}),
+        ({"held_out": (digits()[0][:, :, :4], digits()[1])}, {"ND-B003"}),
+    ],
+)
+def test_wrong_choices_are_named(choices: dict[str, Any], codes: set[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        tuned(**choices)
+    assert {finding.code for finding in caught.value.findings} == codes
+
+
+def test_wrong_labels_are_named() -> None:
+    images, labels = digits()
+    for wrong, code in ((labels[:-1], "ND-V001"), (labels + 1, "ND-V002"), (labels / 2, "ND-V001")):
+        with pytest.raises(UsageError, match=code):
+            nd.finetune(model(), images, wrong, **SHORT)
+
+
+def test_a_module_that_computes_other_integers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IntegerNetwork, "logits", lambda self, images, batch=64: np.ones((len(images), 3), np.int64))
+    with pytest.raises(BackendsDifferError, match="ND-T030"):
+        tuned()
