@@ -12,6 +12,7 @@ from neurodeploy.version import __version__
 
 if TYPE_CHECKING:
     from neurodeploy.api import CompiledModel, compare, compile, evaluate, evaluate_crossbar, load
+    from neurodeploy.compiling import sensitivity
     from neurodeploy.tuning import finetune, prepare_finetuning
 
 __all__ = [
@@ -24,8 +25,12 @@ __all__ = [
     "finetune",
     "load",
     "prepare_finetuning",
+    "sensitivity",
 ]
-_ELSEWHERE = dict.fromkeys(("finetune", "prepare_finetuning"), "neurodeploy.tuning")  # than in neurodeploy.api
+_ELSEWHERE = {  # than in neurodeploy.api
+    **dict.fromkeys(("finetune", "prepare_finetuning"), "neurodeploy.tuning"),
+    "sensitivity": "neurodeploy.compiling",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from neurodeploy.errors import EnvironmentMissingError, Finding
 from neurodeploy.images import Images, check_calibration, example_shape
 from neurodeploy.ir.graph import Graph
-from neurodeploy.quantize import quantize
+from neurodeploy.quantize import layer_losses, quantize
 from neurodeploy.quantize.options import QuantizeOptions, WeightBits, options_of
 from neurodeploy.targets import load_target
 from neurodeploy.versions import compiler_versions
@@ -49,8 +49,29 @@ def compiled(asked: Asked, progress: Stages | None = None) -> Graph:
     say = progress or (lambda stage: None)
     given = prepared(asked, say)
     say("quantize and prove")
-    graph = quantize(given.traced, given.images, given.options)
+    graph = quantize(given.traced, given.images, given.options, say)
     return replace(graph, metadata={**graph.metadata, **given.facts})
+
+
+def sensitivity(
+    model: Any,
+    example_input: Any,
+    target: str | PathLike[str] = "loihi2",
+    *,
+    calibration: object,
+    steps: int | None = None,
+    progress: Stages | None = None,
+    **rounding: Any,
+) -> list[dict[str, Any]]:
+    """What each layer alone loses at 8, 6, 4, 3 and 2 bits, rounded to the nearest, all others at 8.
+
+    One entry a layer and width: layer, bits, bytes (of its weights), agreement (samples of the float network's class,
+    percent), logit_error (root mean square, as a share of the logits), refused ("" or why there is no such network).
+    Arguments and errors: `compile`.
+    """
+    say = progress or (lambda stage: None)
+    given = prepared(Asked(model, example_input, target, calibration, 8, rounding, None, steps), say)
+    return [loss.as_json() for loss in layer_losses(given.traced, given.images, given.options, say)]
 
 
 def prepared(asked: Asked, say: Stages) -> Prepared:

@@ -28,6 +28,7 @@ from neurodeploy.cli.map import map_
 from neurodeploy.cli.output import show_error
 from neurodeploy.cli.report import report
 from neurodeploy.cli.run import run
+from neurodeploy.cli.sensitivity import sensitivity
 from neurodeploy.cli.simulate import simulate
 from neurodeploy.cli.targets import targets
 from neurodeploy.errors import (
@@ -44,6 +45,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 TRACEBACK = "NEURODEPLOY_TRACEBACK"
 COMMANDS = (
     compile_,
+    sensitivity,
     finetune,
     run,
     evaluate,

@@ -13,6 +13,7 @@ from neurodeploy.cli.output import Output
 VIEWS = {
     "layers": "layers_table",
     "bounds": "bounds_table",
+    "rounding": "rounding_table",
     "choices": "choices_table",
     "operations": "operations_table",
     "energy": "energy_table",

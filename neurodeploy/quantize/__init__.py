@@ -2,6 +2,6 @@
 
 from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.options import QuantizeOptions
-from neurodeploy.quantize.quantize import quantize, quantize_exactly
+from neurodeploy.quantize.quantize import layer_losses, quantize, quantize_exactly
 
-__all__ = ["QuantizeOptions", "fold_batchnorm", "quantize", "quantize_exactly"]
+__all__ = ["QuantizeOptions", "fold_batchnorm", "layer_losses", "quantize", "quantize_exactly"]

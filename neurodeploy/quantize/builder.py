@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,10 @@ from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.streams import Share, Stream
 
 Latents = Mapping[str, NDArray[np.float64]]
+
+
+def _silent(stage: str) -> None:
+    """Nobody listens."""
 
 
 class Refused(Exception):  # noqa: N818  (turned into a Finding by the walk, so that all are listed at once)
@@ -63,6 +67,7 @@ class Builder:
     exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # what was rounded, see `Latents`
     samples: Any = None  # `samples.Samples`, where the rounding looks at data; none in a trial
     patient: bool = True  # whether a convolution waits for the integers that it reads
+    say: Callable[[str], None] = _silent  # told of each layer that looks at data
     output_scale: float = 1.0
 
     def trial(self, shares: Mapping[str, Share]) -> Builder:

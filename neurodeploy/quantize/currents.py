@@ -84,11 +84,19 @@ def quantize_conv(build: Builder, node: Node) -> None:
     _report_scale(build, node, scale, bits)
 
 
+def _unseen(build: Builder) -> dict[str, object]:
+    """What is told of a layer that data should have rounded, whose inputs wait for a unit that waits for it."""
+    if build.samples is None:
+        return {}
+    return {"rounding": "nearest", "because": "its inputs are known only once its unit is chosen"}
+
+
 def _seen(build: Builder, node: Node, axon: Quantity, weight: Float, bias: Float, gain: float) -> Seen | None:
     """What the layer reads on the samples; None where the rounding looks at none, or where they are not there yet."""
     if build.samples is None:
         return None
     build.samples.advance()
+    build.say(f"quantize {node.name}")
     known = axon.name in build.samples.integers and node.inputs[0] in build.samples.reals
     return Seen(build, node, axon, weight, bias, gain) if known else None
 
@@ -141,7 +149,7 @@ def _quantize_shared(build: Builder, node: Node, axon: Quantity, share: Share) -
     weight = node.tensors["weight"].astype(np.float64) * axon.scale
     integers, clipped, zeroed = onto_grid(weight / unit, bits)
     _refuse_clipped(clipped)
-    how: dict[str, object] = {}
+    how: dict[str, object] = _unseen(build)
     if seen := _seen(build, node, axon, weight, bias_of(node), 1.0):
         fit = seen.fit(unit, (1 << (bits - 1)) - 1, sums_of(integers, seen.axon))
         integers, how = fit.integers, _how(build, fit) | {"scale_by": "stream"}
@@ -180,7 +188,7 @@ def _report_scale(build: Builder, node: Node, scale: LayerScale, bits: int) -> N
         "clipped": scale.clipped,
         "zeroed": scale.zeroed,
     }
-    build.report(node, kind="conv", weight_bits=bits, **facts)
+    build.report(node, kind="conv", weight_bits=bits, **facts, **_unseen(build))
 
 
 def _too_tight(build: Builder) -> Refused:
@@ -220,7 +228,7 @@ def _quantize_head(build: Builder, node: Node, axon: Quantity) -> None:
     span, most = build.types[axon.name].range, build.options.profile.payload_max
     while (sums := conv_sums(round_to(weight / unit, bits), span).magnitude) > most:
         unit *= max(sums / most, FINEST_STEP)
-    integers, how = round_to(weight / unit, bits), dict[str, object]()
+    integers, how = round_to(weight / unit, bits), _unseen(build)
     if seen := _seen(build, node, axon, weight, bias_of(node), 1.0):
         unit, fit = _head_fit(seen, unit, bits, most)
         integers, how = fit.integers, _how(build, fit) | {"scale_by": "current"}

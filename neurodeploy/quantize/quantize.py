@@ -24,10 +24,12 @@ from neurodeploy.quantize.currents import TOO_TIGHT, input_gain, quantize_conv
 from neurodeploy.quantize.ends import with_ends
 from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.joins import add_currents, require_one_scale
+from neurodeploy.quantize.measure import measure
 from neurodeploy.quantize.options import QuantizeOptions
 from neurodeploy.quantize.pixels import quantize_input
 from neurodeploy.quantize.samples import Samples, sample_count, spread
 from neurodeploy.quantize.scales import bias_grid, decay_to_dv
+from neurodeploy.quantize.sensitivity import Loss, auto_bits, sensitivity
 from neurodeploy.quantize.streams import Stream, find_streams, stray_currents
 from neurodeploy.quantize.units import choose_unit
 
@@ -36,34 +38,77 @@ Handler = Callable[[Builder, Node], None]
 WORST_THRESHOLD = 0.05  # share of a threshold that rounding to units of its stream may change
 
 
-def quantize(traced: Graph, calibration: object, options: QuantizeOptions | None = None) -> Graph:
+Say = Callable[[str], None]
+
+
+def quantize(
+    traced: Graph, calibration: object, options: QuantizeOptions | None = None, say: Say | None = None
+) -> Graph:
     """The integer network of a traced graph; see `quantize_exactly`."""
-    return quantize_exactly(traced, calibration, options)[0]
+    return quantize_exactly(traced, calibration, options, say)[0]
 
 
 def quantize_exactly(
-    traced: Graph, calibration: object, options: QuantizeOptions | None = None
+    traced: Graph, calibration: object, options: QuantizeOptions | None = None, say: Say | None = None
 ) -> tuple[Graph, Latents]:
     """The integer network of a traced graph, and what its integers are rounded from.
 
     Latents, float64, by node: of a conv its weight in weight units; of a lif that reads a current its bias in membrane
     units; of the readout its bias in units of the integer logits. Shapes as of the integers, a bias may broadcast.
 
-    calibration: float32 images [N, C, H, W], or event frames [N, T, C, H, W]; they choose the pixel code and the first
-    layer's widths.
+    calibration: float32 images [N, C, H, W], or event frames [N, T, C, H, W]; they choose the pixel code, the first
+    layer's widths, and what the options leave to data.  say(stage) is called as long work begins.
     Raises UsageError for bad images or options, UnsupportedModelError with every node that cannot be quantized,
-    DoesNotFitError where the interval proof fails.
+    DoesNotFitError where the interval proof fails, or where "auto" finds no bits.
     """
+    folded, images, options = _prepared(traced, calibration, options)
+    if options.weight_bits == "auto":
+        options = options.with_bits(auto_bits(folded, images, options, _unmeasured, say))
+    build = _built(folded, images, with_ends(folded, options), say)
+    (say or (lambda stage: None))("measure the errors of the layers")
+    measure(build)
+    graph = _finished(traced, build)
+    return graph, {n: v for n, v in build.exact.items() if n in graph.by_name}
+
+
+def layer_losses(
+    traced: Graph, calibration: object, options: QuantizeOptions | None = None, say: Say | None = None
+) -> list[Loss]:
+    """What each layer loses at 8, 6, 4, 3 and 2 bits, all others at 8. Raises as `quantize_exactly`."""
+    folded, images, options = _prepared(traced, calibration, options)
+    return sensitivity(folded, images, options, _unmeasured, say)
+
+
+def _prepared(
+    traced: Graph, calibration: object, options: QuantizeOptions | None
+) -> tuple[Graph, NDArray[np.float32], QuantizeOptions]:
+    """The folded graph, and the calibration and options checked against it."""
     options = options or QuantizeOptions()
     folded = run_passes(traced, (fold_batchnorm, simplify_views, remove_dead))
     (source,) = (*folded.of("input"), *folded.of("events"))
     options.check_patterns(node.name for node in folded.of("conv"))
-    options = with_ends(folded, options).settled(node.name for node in folded.of("conv"))
-    images = _calibration(calibration, _sample_shape(folded, source))
+    return folded, _calibration(calibration, _sample_shape(folded, source)), options
+
+
+def _unmeasured(folded: Graph, images: NDArray[np.float32], options: QuantizeOptions) -> Graph:
+    return _finished(folded, _built(folded, images, options))
+
+
+def _built(folded: Graph, images: NDArray[np.float32], options: QuantizeOptions, say: Say | None = None) -> Builder:
+    """The builder once every node is quantized."""
+    options = options.settled(node.name for node in folded.of("conv"))
     build = Builder(folded, options, images, streams=find_streams(folded))
     if options.needs_samples:
+        build.say = say or build.say
         build.samples = Samples(build, spread(images, sample_count(folded, len(images))))
     _walk(build)
+    build.samples = None
+    return build
+
+
+def _finished(traced: Graph, build: Builder) -> Graph:
+    """The quantized graph, proven."""
+    folded = build.traced
     metadata = {**traced.metadata, "quantization": json.dumps(build.choices, sort_keys=True)}
     made = [node.name for node in build.nodes if node.name not in folded.by_name]
     metadata |= {"made": json.dumps(made)} if made else {}
@@ -71,13 +116,13 @@ def quantize_exactly(
         folded,
         stage=Stage.QUANTIZED,
         nodes=topological(build.nodes),
-        profile=options.profile.name,
+        profile=build.options.profile.name,
         output_scale=build.output_scale,
         metadata=metadata,
     )
     quantized = run_passes(quantized, (simplify_views, remove_dead))
     require_proof(quantized)
-    return quantized, {name: values for name, values in build.exact.items() if name in quantized.by_name}
+    return quantized
 
 
 def _sample_shape(graph: Graph, source: Node) -> tuple[int, ...]:

@@ -197,6 +197,43 @@ def bounds_table(document: Document) -> Group:
     return table("Proven bounds", ("layer", "quantity", "worst case #", "limit #", "used #"), rows)
 
 
+def rounding_table(document: Document) -> Group:
+    """Bits, scale and errors of each layer with weights or thresholds of its own."""
+    keys = ("weight_bits", "unit", "vth", "clipped", "spike_error", "membrane_error", "cumulative_error")
+    rows = [
+        (choice["layer"], choice.get("rounding", "nearest"), *(_percent_of(choice, key) for key in keys))
+        for choice in document["choices"]
+        if choice.get("kind") in ("conv", "head", "threshold", "counts")
+    ]
+    names = ("bits", "unit", "vth", "clipped", "spike error", "membrane error", "cumulative")
+    caption = (
+        "spike error: spikes that differ from the float layer's on the same inputs; membrane error: in integer steps,"
+        " root mean square; cumulative: spikes that differ from the float network's"
+    )
+    return table("Rounding", ("layer", "rounding", *(f"{name} #" for name in names)), rows, caption)
+
+
+def _percent_of(choice: Document, key: str) -> object:
+    """A share as a percentage, anything else as it is."""
+    shares = ("clipped", "spike_error", "cumulative_error")
+    return percent(100 * choice[key]) if key in shares and choice.get(key) is not None else choice.get(key)
+
+
+def sensitivity_table(document: Document) -> Group:
+    """A row a layer: the agreement with the float network at each width, and the error of the logits."""
+    found: dict[str, dict[int, Document]] = {}
+    for loss in document["layers"]:
+        found.setdefault(loss["layer"], {})[loss["bits"]] = loss
+    widths = sorted({loss["bits"] for loss in document["layers"]}, reverse=True)
+    rows = [
+        (layer, *(entry for width in widths for entry in (at[width]["agreement"], at[width]["logit_error"])))
+        for layer, at in found.items()
+    ]
+    columns = [name for width in widths for name in (f"{width} bits: class % #", "logits #")]
+    caption = "class: samples of the float network's class; logits: their error as a share of them; all others 8 bits"
+    return table("Sensitivity", ("layer", *columns), rows, caption)
+
+
 def choices_table(document: Document) -> Group:
     """What the quantizer chose for each layer."""
     rows = [

@@ -135,7 +135,7 @@ def test_float_model_of_the_evaluation(model: nd.CompiledModel, images: Any, mon
             return -logits if as_written else logits
 
     ticks: list[tuple[int, int]] = []
-    monkeypatch.setattr(api, "_frontend", lambda: Frontend)
+    monkeypatch.setattr(api, "frontend", lambda: Frontend)
     found = nd.evaluate(model, images, result.classes, "the model", "reference")
     assert (found.float_accuracy, found.drop, found.agreement) == (90.0, -10.0, 90.0)
     assert found.float_batch_accuracy is None
