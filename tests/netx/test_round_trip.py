@@ -1,0 +1,168 @@
+"""Export and import: the same integers; and everything that netx has not is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("h5py")
+
+from dataclasses import replace
+
+from neurodeploy.api import CompiledModel
+from neurodeploy.backends.reference import backend
+from neurodeploy.errors import NeurodeployError, UnsupportedModelError, UsageError
+from neurodeploy.ir.graph import Graph, Node, tensor
+from neurodeploy.ir.proof import prove
+from neurodeploy.lava_dl import export_netx, load_netx
+from neurodeploy.netx.build import to_graph
+from neurodeploy.netx.chain import rounded, to_layers
+from neurodeploy.netx.own import Own
+from neurodeploy.netx.reading import Reading
+from neurodeploy.quantize import quantize
+from tests.netx.chains import frames_of, random_chain
+from tests.netx.files import FILE, NET, graph
+from tests.traced_graphs import FAMILIES, pictures
+
+
+def proven(seed: int) -> Graph:
+    """The first chain from this seed on whose proof holds and whose spikes netx would compute alike."""
+    for number in range(seed * 100, seed * 100 + 100):
+        made = random_chain(number)
+        try:
+            to_layers(made)
+        except UnsupportedModelError:
+            continue
+        if all(bound.holds for bound in prove(made)):
+            return made
+    raise AssertionError("no chain in a hundred")
+
+
+def again(made: Graph) -> Graph:
+    """Out and in, without the file in between."""
+    chain = to_layers(made)
+    own = Own.of(made, chain.names)
+    return own.restored(to_graph(chain.layers, Reading(own.steps, code=own.code), FILE, own.names))
+
+
+def same(a: Node, b: Node) -> bool:
+    """Whether two nodes are one."""
+    plain = [(n.op, n.name, n.inputs, {**n.attributes}, n.tensors.keys()) for n in (a, b)]
+    return plain[0] == plain[1] and all(np.array_equal(a.tensors[key], b.tensors[key]) for key in a.tensors)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_out_and_in_is_the_same_network(seed: int) -> None:
+    made = proven(seed)
+    back = again(made)
+    assert (back.name, back.steps, back.output_scale) == (made.name, made.steps, made.output_scale)
+    frames = frames_of(made, 5)
+    one, two = (backend.run(g, frames, probes="all") for g in (made, back))
+    assert (one.logits == two.logits).all() and one.spikes.keys() == two.spikes.keys()
+    for name in one.spikes:
+        assert (one.spikes[name] == two.spikes[name]).all() and (one.membrane[name] == two.membrane[name]).all()
+
+
+def test_random_chains_say_something() -> None:
+    made = [proven(seed) for seed in range(40)]
+    ops = {node.op for graph in made for node in graph.nodes} | {
+        "du" for g in made for n in g.of("lif") if "du" in n.attributes
+    }
+    assert ops >= {"encode", "encode_events", "conv", "lif", "delay", "reshape", "readout", "du"}
+    rates = [s.mean() for g in made for s in backend.run(g, frames_of(g, 4), probes="all").spikes.values()]
+    assert 0.02 < np.mean(rates) < 0.6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_through_a_file(seed: int, tmp_path: Path) -> None:
+    made, path = proven(seed), tmp_path / "x.net"
+    facts = export_netx(CompiledModel(made), path)
+    back = load_netx(path).graph
+    assert facts.network.startswith("netx.hdf5.Network(") and len(facts.host) == 2
+    assert (back.name, back.steps, back.output_scale) == (made.name, made.steps, made.output_scale)
+    both = zip(again(made).nodes, back.nodes, strict=True)
+    assert all(same(one, two) for one, two in both)
+    assert len(path.read_bytes()) < 200_000 and [p.name for p in tmp_path.iterdir()] == ["x.net"]
+
+
+def test_a_file_of_slayer_is_written_back_as_it_was() -> None:
+    made = graph(*NET)
+    assert all(same(one, two) for one, two in zip(made.nodes, again(made).nodes, strict=True))
+
+
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        export_netx(CompiledModel(graph(*NET)), tmp_path / "none" / "x.net")
+
+
+def test_steps_may_be_others_than_the_file_says(tmp_path: Path) -> None:
+    export_netx(CompiledModel(graph(*NET)), tmp_path / "x.net")
+    assert load_netx(tmp_path / "x.net", 7).graph.steps == 7
+    assert load_netx(tmp_path / "x.net", input_message_bits=4).graph.by_name["input"].integer("hi") == 15
+
+
+def with_bias(units: int) -> Graph:
+    made = graph(*NET)
+    bias = {"bias_mant": tensor(np.full((3, 1, 1), units), np.int16)}
+    nodes = [replace(n, tensors=bias) if n.name == "layer.0.neuron" else n for n in made.nodes]
+    return made.with_nodes(nodes)
+
+
+def test_biases_between_weight_units_are_refused_or_rounded(tmp_path: Path) -> None:
+    made = CompiledModel(with_bias(100))
+    with pytest.raises(UnsupportedModelError, match="--round-bias") as caught:
+        export_netx(made, tmp_path / "x.net")
+    assert [finding.layer for finding in caught.value.findings] == ["layer.0.neuron"]
+    assert not (tmp_path / "x.net").exists()
+    facts = export_netx(made, tmp_path / "x.net", round_bias=True)
+    assert (facts.changed, facts.worst) == (3, 28)
+    lif = load_netx(tmp_path / "x.net").graph.by_name["layer.0.neuron"]
+    assert lif.tensors["bias_mant"].reshape(-1).tolist() == [2, 2, 2] and lif.integer("bias_exp") == 6
+    assert rounded(with_bias(128))[1:] == (0, 0)
+
+
+def test_everything_that_netx_has_not_is_named() -> None:
+    made = graph(*NET)
+    window = {"kernel": (1, 1), "stride": (1, 1), "padding": (0, 0)}
+    pool = Node("max_pool", "pool", ("layer.0.neuron",), window)
+    add, flat = Node("add", "sum", ("pool", "pool")), replace(made.by_name["flatten.3"], inputs=("sum",))
+    nodes = [*made.nodes[:3], pool, add, flat, *made.nodes[4:]]
+    with pytest.raises(UnsupportedModelError, match="--to lava") as caught:
+        to_layers(replace(made, nodes=tuple(nodes)))
+    assert [(finding.layer, finding.have) for finding in caught.value.findings] == [
+        ("pool", "max_pool"),
+        ("sum", "add"),
+    ]
+
+
+def test_a_transformer_is_refused_layer_by_layer() -> None:
+    made = quantize(FAMILIES["qkformer"](), pictures(8))
+    with pytest.raises(UnsupportedModelError) as caught:
+        to_layers(made)
+    assert {finding.have for finding in caught.value.findings} >= {"add", "gate", "reduce_sum"}
+
+
+@pytest.mark.parametrize("weight", [[[-2, -4], [-2, -4]], [[0, 0], [0, 0]]])
+def test_weights_that_netx_would_change_are_refused(weight: list[list[int]]) -> None:
+    last = {"type": "dense", "shape": [2], "weight": np.array(weight), "neuron": dict(NET[2]["neuron"])}
+    made = graph({**last, "weight": np.array([[1, -1], [2, 3]])}, {**last}, input_shape=None, semantics="slayer")
+    with pytest.raises(UnsupportedModelError, match="optimize_weight_bits") as caught:
+        to_layers(made)
+    assert [finding.layer for finding in caught.value.findings] == ["layer.1.synapse"]
+
+
+def test_a_head_whose_sum_could_fire_is_refused() -> None:
+    made = random_head(steps=4096)
+    with pytest.raises(NeurodeployError, match="does not fire"):
+        to_layers(made)
+    assert to_layers(random_head(steps=4)).shows_membrane
+
+
+def random_head(steps: int) -> Graph:
+    made = graph(*NET, steps=steps)
+    head = Node("conv", "head", ("layer.2.neuron",), {"stride": (), "padding": (), "groups": 1},
+                {"weight": tensor(np.arange(12).reshape(3, 4) * 10 - 60, np.int8)})  # fmt: skip
+    end = replace(made.by_name["readout"], inputs=("head",), tensors={"bias": tensor(np.zeros(3), np.int64)})
+    return made.with_nodes([*made.nodes[:-1], head, end])
