@@ -19,7 +19,7 @@ from neurodeploy.ir.types import Interval, signed
 from neurodeploy.numerics import PROFILES
 
 Latents = Mapping[str, NDArray[np.float64]]
-CARRIES = ("max_pool", "add", "reshape", "permute", "slice", "reduce_sum")
+CARRIES = ("max_pool", "add", "delay", "reshape", "permute", "slice", "reduce_sum")
 LOGIT_BITS = 32  # of the read-out's bias
 
 
@@ -76,6 +76,18 @@ class Population(Layer):
         mantissa = np.rint(_array(self.numbers()) / (1 << exponent)).reshape(old.shape)
         tensors = {**self.node.tensors, "bias_mant": tensor(mantissa, old.dtype)}
         return replace(self.node, tensors=tensors, attributes={**self.node.attributes, "bias_exp": exponent})
+
+
+class Delay(Layer):
+    """delay: what came in some steps before, zero before the first one."""
+
+    def __init__(self, node: Node, numbers: nn.Module, steps: int) -> None:
+        super().__init__(node, numbers)
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The values [T, N, *shape], late."""
+        return ops.delay(x, self.numbers(), self.steps)
 
 
 class Readout(Layer):
@@ -171,11 +183,16 @@ def _readout(plan: Plan, node: Node) -> Layer:
     return Readout(node, numbers, plan.graph.steps)
 
 
+def _delay(plan: Plan, node: Node) -> Layer:
+    return Delay(node, Fixed(torch.from_numpy(node.tensors["delay"].astype(np.int64))), plan.graph.steps)
+
+
 _MAKERS: dict[str, Callable[[Plan, Node], Layer]] = {
     "encode": _encoder,
     "encode_events": _encoder,
     "conv": _convolution,
     "lif": _population,
+    "delay": _delay,
     "readout": _readout,
 }
 NUMBERS = frozenset(_MAKERS)

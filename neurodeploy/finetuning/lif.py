@@ -30,15 +30,15 @@ FLOAT32 = 1 << 24  # every integer up to this is a float32
 class Neuron:
     """The constants of a LIF population, in membrane units but for `gain` and `keep`.
 
-    gain: membrane units of one unit of the input.  threshold: fires above it.  unit: the threshold that the surrogate
-    counts in.  keep, flow: what the decays leave of membrane and current.  limit: the largest membrane.
-    exact: a float type that holds each step.
+    gain: membrane units of one unit of the input.  threshold: fires above it, a scalar or [1, *shape].  inverse: of the
+    threshold that the surrogate counts in.  keep, flow: what the decays leave of membrane and current.  limit: the
+    largest membrane.  exact: a float type that holds each step.
     """
 
     steps: int
     gain: float
-    threshold: float
-    unit: float
+    threshold: Tensor
+    inverse: Tensor
     keep: float
     flow: float
     limit: float
@@ -48,14 +48,21 @@ class Neuron:
     @classmethod
     def of(cls, node: Node, steps: int, profile: Profile, counts: bool, surrogate: nn.Module) -> Neuron:
         """Of a node. counts: it adds integer counts, so that `v > vth` stands for `v >= vth + 1`."""
-        vth, one = node.integer("vth"), 1 << profile.threshold_shift
-        unit = float((vth + 1 if counts else max(vth, 1)) * one)
+        one = 1 << profile.threshold_shift
+        vth = torch.tensor(node.tensors.get("thresholds", node.integer("vth")), dtype=torch.float64)
+        unit = (vth + 1 if counts else vth.clamp(min=1)) * one
         kept = [profile.decay_unit - decay for decay in (node.integer("dv"), decay_of_current(node))]
         shifts = all(part & (part - 1) == 0 for part in kept)  # then v kept / 2^12 only changes the exponent
         exact = torch.float32 if shifts and profile.state_max < FLOAT32 else torch.float64
         keep, flow = (part / profile.decay_unit for part in kept)
         gain, limit = float(one << node.integer("weight_exp")), float(profile.state_max)
-        return cls(steps, gain, float(vth * one), unit, keep, flow, limit, exact, surrogate)
+        threshold, inverse = (x.to(exact)[None] if x.ndim else x.to(exact) for x in (vth * one, 1 / unit))
+        return cls(steps, gain, threshold, inverse, keep, flow, limit, exact, surrogate)
+
+    @property
+    def unit(self) -> float:
+        """The largest threshold that the surrogate counts in."""
+        return 1 / float(self.inverse.min())
 
     def run(self, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes [T, N, *shape] in the type of x, and membranes before the reset.
@@ -85,17 +92,17 @@ class Neuron:
 
     def through(self, upper: Tensor, before: Tensor) -> Tensor:
         """Gradients of the spikes taken to the membranes, float32: upper * g'(before / unit - 1) / unit."""
-        excess = torch.add(_minus_one(before), before, alpha=1 / self.unit).float()
+        excess = torch.addcmul(_minus_one(before), before, self.inverse).float()
         if type(self.surrogate) is surrogates.Sigmoid:  # in place, at a third of the cost
             alpha = float(vars(self.surrogate)["alpha"])
             rising = excess.mul_(alpha).sigmoid_()
             risen: Tensor = torch.ops.aten.sigmoid_backward(upper, rising)
-            return risen.mul_(alpha / self.unit)
+            return risen.mul_((alpha * self.inverse).float())
         with torch.enable_grad():
             excess = excess.detach().requires_grad_()
             spikes = self.surrogate(excess)
         (lower,) = torch.autograd.grad(spikes, excess, upper)
-        return lower.mul_(1 / self.unit)
+        return lower.mul_(self.inverse.float())
 
 
 def _minus_one(like: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from neurodeploy.numerics import Int64
 Watch = Callable[[str, Tensor, Tensor], None]  # a LIF's name, its spikes and its membranes after reset [T, N, *shape]
 ALPHA = 4.0  # slope of the surrogate
 COMPUTED = {  # attributes and tensors that are computed here, of an op that may have more of them
-    "lif": ({"vth", "dv", "du", "weight_exp", "bias_exp"}, {"bias_mant"}),
+    "lif": ({"vth", "dv", "du", "weight_exp", "bias_exp"}, {"bias_mant", "thresholds"}),
     "conv": ({"stride", "padding", "groups"}, {"weight"}),
 }
 

@@ -97,6 +97,16 @@ def permute(node: Node, x: Tensor) -> Tensor:
     return x.permute(0, 1, *(axis + LEADING for axis in node.integers("axes")))
 
 
+def delay(x: Tensor, delays: Tensor, steps: int) -> Tensor:
+    """x of t - delay, 0 before the first step; delays: whole numbers that broadcast to the shape of one value."""
+    every = x.expand(steps, *x.shape[1:])
+    total = torch.zeros_like(every)
+    for late in torch.unique(delays.clamp(max=steps)).tolist():
+        shifted = torch.cat([torch.zeros_like(every[:late]), every[: steps - late]])
+        total = total + shifted * (delays == late)
+    return total
+
+
 def readout(x: Tensor, bias: Tensor, steps: int) -> Tensor:
     """bias + the sum over T, float64 [N, classes]: whole numbers below 2^53."""
     total = x.double().sum(0) * (steps // len(x))
