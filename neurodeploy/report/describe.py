@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from neurodeploy.errors import Finding, InvalidFileError, NeurodeployError
 from neurodeploy.ir.graph import Graph, Node
-from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph
+from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, apply_views
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.types import ValueType
@@ -21,10 +23,10 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
     """The document of a quantized graph.
 
     layers: in graph order, each with its op, type and source; a LIF has its number of neurons, a conv its weights and
-    the synapses that they are without sharing.  batch_coupled: the LIFs that run across the samples of a batch in the
-    model's code; here each sample is alone.  time_loop: "single-step" or "multi-step" for a model that was given its
-    time steps.  read_out: how the logits come about where the model's forward leaves that to its caller.  bounds: worst
-    case and limit of every proven quantity.
+    the synapses that they are without sharing; a tap in the padding is none, a weight of zero is one. batch_coupled:
+    the LIFs that run across the samples of a batch in the model's code; here each sample is alone. time_loop:
+    "single-step" or "multi-step" for a model that was given its time steps. read_out: how the logits come about where
+    the model's forward leaves that to its caller. bounds: worst case and limit of every proven quantity.
     """
     known, held = types(graph), [bound_document(bound) for bound in bounds]
     code = PixelCode.of_graph(graph)
@@ -132,8 +134,28 @@ def _layer(node: Node, known: Mapping[str, ValueType]) -> dict[str, Any]:
     if node.op == "conv":
         weight = node.tensors["weight"]
         layer["weights"] = int(weight.size)
-        layer["synapses"] = prod(value.shape[1:]) * int(weight.size)
+        layer["synapses"] = _convolved(node, known[node.inputs[0]].shape, value.shape)
     return layer
+
+
+def _convolved(node: Node, before: Sequence[int], after: Sequence[int]) -> int:
+    """Synapses of a convolution or a linear layer over tokens; shapes of what it reads and makes."""
+    weight = node.tensors["weight"]
+    if weight.ndim == 2:
+        return int(weight.size) * prod(after[1:])
+    return _unrolled(weight.shape, node.integers("stride"), node.integers("padding"), before[1:])
+
+
+def _unrolled(weight: Sequence[int], stride: Sequence[int], padding: Sequence[int], size: Sequence[int]) -> int:
+    """Synapses of a convolution without sharing: one a weight and output position whose tap is in the image.
+
+    weight: shape [Co, Ci / groups, kernel...].  size: of the image that it reads.
+    """
+    count = weight[0] * weight[1]
+    for kernel, step, pad, length in zip(weight[2:], stride, padding, size, strict=True):
+        places = range((length + 2 * pad - kernel) // step + 1)
+        count *= sum(0 <= at * step + tap - pad < length for at in places for tap in range(kernel))
+    return count
 
 
 def _stored(crossbar: Crossbar) -> int:
@@ -142,9 +164,9 @@ def _stored(crossbar: Crossbar) -> int:
 
 
 def _synapses(crossbar: Crossbar, mapped: MappedGraph) -> int:
-    """Synapses without weight sharing; a convolution has one a weight and output position."""
+    """Synapses without weight sharing, as the symbolic network counts them; a matrix does not list weights of zero."""
     weights = crossbar.weights
     if isinstance(weights, ConvWeights):
-        positions = mapped.by_name[crossbar.target].size // int(weights.weight.shape[0])
-        return positions * int(weights.weight.size)
+        image = apply_views(np.zeros(mapped.by_name[crossbar.source].shape, np.bool_), weights.in_views)
+        return _unrolled(weights.weight.shape, weights.stride, weights.padding, image.shape[1:])
     return int(weights.weights.size)

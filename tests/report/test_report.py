@@ -13,8 +13,9 @@ from rich.console import Console
 
 from neurodeploy.errors import InvalidFileError
 from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.mapped import ConvWeights
 from neurodeploy.ir.proof import prove
-from neurodeploy.mapping import lower
+from neurodeploy.mapping import lower, symbolic
 from neurodeploy.quantize import quantize
 from neurodeploy.report import describe, text
 from tests.traced_graphs import FAMILIES, pictures
@@ -40,19 +41,16 @@ def test_sizes_are_those_of_the_graph(graph: Graph, document: dict[str, Any]) ->
     assert document["weights"] == sum(node.tensors["weight"].size for node in graph.of("conv"))
     first = graph.of("conv")[0]
     layer = next(layer for layer in document["layers"] if layer["name"] == first.name)
-    assert layer["synapses"] == 64 * first.tensors["weight"].size  # 8x8 outputs, padding taps counted
+    kernels = first.tensors["weight"].size // 9
+    assert layer["synapses"] == kernels * (3 * 8 - 2) ** 2  # 8x8 outputs of 3x3 taps, without those in the padding
 
 
 def test_mapped_synapses_are_those_of_the_crossbars(graph: Graph) -> None:
     mapped = lower(graph)
     found = describe.mapped_document(mapped)
-    sparse = sum(len(getattr(c.weights, "rows", ())) for c in mapped.crossbars)
-    convs = [c for c in mapped.crossbars if not hasattr(c.weights, "rows")]
-    unrolled = 0
-    for crossbar in convs:
-        weight = crossbar.weights.weight  # type: ignore[union-attr]
-        unrolled += mapped.by_name[crossbar.target].size * weight[0].size
-    assert found["synapses"] == sparse + unrolled
+    pairs = zip(symbolic.lower(graph).synapses, mapped.crossbars, strict=True)
+    counts = (s.count if isinstance(c.weights, ConvWeights) else s.nonzero for s, c in pairs)
+    assert found["synapses"] == sum(counts)  # as `map` counts them; matrices list no zeros
     assert found["neurons"] == sum(p.size for p in mapped.populations if p.kind != "source")
 
 
