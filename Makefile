@@ -22,7 +22,7 @@ export NEURODEPLOY_LAVA_PYTHON ?= $(CURDIR)/$(LAVA)/bin/python
 PYTEST := $(BIN)/python -m pytest
 OR_EMPTY := || [ $$? -eq 5 ]
 
-.PHONY: setup demo test test-fast test-lava test-slow test-py310 test-full test-sanitize lint format bench accuracy published clean
+.PHONY: setup demo test test-fast test-lava test-slow test-py310 test-dl test-full test-sanitize lint format bench accuracy published clean
 
 setup: $(VENV)/.ready $(LAVA)/.ready
 
@@ -39,7 +39,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt $(NATIVE)
 $(LAVA)/.ready: pyproject.toml constraints-lava.txt $(NATIVE) $(VENV)/.ready
 	test -x $(LAVA)/bin/python || $(UV) venv --quiet --python 3.10 $(LAVA)
 	$(UV) pip install --quiet --python $(LAVA)/bin/python --constraint constraints-lava.txt \
-		--build-constraints constraints-lava.txt lava-nc pytest hypothesis --editable '.[onnxruntime]'
+		--build-constraints constraints-lava.txt lava-nc pytest hypothesis --editable '.[onnxruntime,netx]'
 	@touch $@
 
 demo: setup
@@ -48,7 +48,7 @@ demo: setup
 test: test-fast test-lava test-slow test-py310
 
 test-fast: setup
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not lava and not slow"
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not lava and not slow and not dl"
 
 test-lava: setup
 	$(PYTEST) -m "lava and not slow" $(OR_EMPTY)
@@ -58,7 +58,11 @@ test-slow: setup
 
 # The core on Python 3.10 with NumPy 1.26 and networkx 2.8; the tests that need torch are left out by name.
 test-py310: setup
-	$(LAVA)/bin/python -m pytest -m "not lava and not slow"
+	$(LAVA)/bin/python -m pytest -m "not lava and not slow and not dl"
+
+# Needs a Lava environment with lava-dl, `neurodeploy lava setup --with-dl` or $$NEURODEPLOY_LAVA_PYTHON; skipped without.
+test-dl: setup
+	env $(if $(filter file,$(origin NEURODEPLOY_LAVA_PYTHON)),-u NEURODEPLOY_LAVA_PYTHON) $(PYTEST) -m dl
 
 # Not part of `make test`.
 test-full: setup

@@ -14,7 +14,7 @@ from neurodeploy.errors import Finding, UsageError
 
 @options.command("import", "A network of lava-dl becomes an artefact: a .net file, or SLAYER's PyTorch modules.")
 @click.argument("source", metavar="FILE.net | MODEL")
-@click.option("--steps", type=int, required=True, metavar="T", help="Time steps of a sample.")
+@click.option("--steps", type=int, metavar="T", help="Time steps of a sample; a file of `export --to netx` says it.")
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Of MODEL: its state_dict; read as tensors alone.")
 @click.option("--input-shape", "shape", metavar="CxHxW", help="Of MODEL, and of a file without an input layer; or N.")
@@ -52,6 +52,8 @@ def import_(output: Output, source: str, path: Path, **given: Any) -> None:
         **({"semantics": given["semantics"]} if given["semantics"] else {}),
     }
     if ":" in source and not Path(source).exists():
+        if given["steps"] is None:
+            raise _usage("--steps", "T, the time steps of a sample", "give --steps")
         if shape is None:
             raise _usage("--input-shape", "the shape of what the network takes", "--input-shape 2x34x34")
         limit = {"timeout": timeout} if timeout else {}

@@ -144,7 +144,7 @@ def test_what_is_no_chain_of_cuba_blocks_is_refused(dl_python: Path, tmp_path: P
         "        self.a, self.b = (slayer.block.cuba.Dense(P, 4, 4) for _ in range(2))\n"
         "    def forward(self, x): return self.b(self.a(x) + x)\n"
         "def others():\n"
-        "    A = dict(threshold=1, threshold_step=.5, current_decay=.5, voltage_decay=.5, threshold_decay=.5, refractory_decay=.5)\n"
+        "    A = dict(P, threshold_step=.5, threshold_decay=.5, refractory_decay=.5)\n"
         "    net = torch.nn.Sequential(slayer.block.cuba.Dense(P, 4, 4), slayer.block.alif.Dense(A, 4, 4))\n"
         "    net.extra = torch.nn.Linear(2, 2)\n"
         "    return net\n"
