@@ -1,0 +1,58 @@
+"""`neurodeploy import` and `export --to netx`: in, out, and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("h5py")
+
+from tests.cli.conftest import Command, Files
+from tests.netx.files import DATA
+
+CONV = str(DATA / "conv.net")
+
+
+def test_in_and_out_and_in_again(call: Command, tmp_path: Path) -> None:
+    model, file, again = (str(tmp_path / name) for name in ("a.onnx", "b.net", "c.onnx"))
+    first = call("import", CONV, "--steps", "10", "--input-shape", "2x6x6", "-o", model, "--json")
+    assert first.code == 0 and first.document["input"] == [10, 2, 6, 6] and first.document["notices"] == []
+    out = call("export", model, "--to", "netx", "-o", file, "--json")
+    assert out.code == 0 and "reset_interval=10, reset_offset=1, input_message_bits=0" in out.document["run"]
+    assert len(out.document["host"]) == 2
+    second = call("import", file, "-o", again, "--json")
+    assert second.code == 0 and second.document["layers"] == first.document["layers"]
+    np.save(tmp_path / "frames.npy", np.load(DATA / "conv.npz")["frames"])
+    runs = [
+        call("run", path, "--images", str(tmp_path / "frames.npy"), "--backend", "reference", "--json")
+        for path in (model, again)
+    ]
+    assert runs[0].code == 0 and runs[0].document["logits"] == runs[1].document["logits"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "finding"),
+    [
+        ((CONV,), 2, "ND-L006"),
+        ((CONV, "--steps", "4"), 4, "ND-L004"),
+        ((CONV, "--steps", "4", "--input-shape", "2xsix"), 2, "ND-L006"),
+        ((CONV, "--steps", "4", "--input-shape", "2x6x6", "--weights", "x.pt"), 2, "ND-L006"),
+        (("file.py:net", "--steps", "4"), 2, "ND-L006"),
+        (("gone.net", "--steps", "4"), 3, "ND-L001"),
+        ((str(DATA / "conv.npz"), "--steps", "4"), 3, "ND-L002"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    arguments: tuple[str, ...], code: int, finding: str, call: Command, tmp_path: Path
+) -> None:
+    done = call("import", *arguments, "-o", str(tmp_path / "x.onnx"), "--json")
+    assert (done.code, done.findings) == (code, [finding]) and not [*tmp_path.iterdir()]
+
+
+def test_a_transformer_is_not_for_netx(files: Files, call: Command, tmp_path: Path) -> None:
+    refused = call("export", files.artefact, "--to", "netx", "-o", str(tmp_path / "x.net"), "--json")
+    assert refused.code == 4 and set(refused.findings) == {"ND-L010"} and not [*tmp_path.iterdir()]
+    wrong = call("export", files.artefact, "--to", "onnx", "-o", str(tmp_path / "x.onnx"), "--round-bias")
+    assert wrong.code == 2 and "--to netx" in wrong.err
