@@ -215,3 +215,49 @@ def test_a_relative_path_counts_from_where_the_user_stands(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(environment.VARIABLE, "env/bin/python")
     assert environment.find().python == tmp_path / "env" / "bin" / "python"
+
+
+WITH_DL = FACTS.replace("}", ', "lava_dl": "0.6.0"}')
+
+
+def test_lava_dl_is_looked_for_beyond_what_has_lava_alone(nowhere: Path) -> None:
+    fake_python(nowhere / "project" / ".venv-lava" / "bin" / "python")
+    cache = fake_python(
+        nowhere / "cache" / "neurodeploy" / "lava" / "bin" / "python", WITH_DL.replace("0.6.0", "0.5.0")
+    )
+    with pytest.raises(EnvironmentMissingError, match="--with-dl") as caught:
+        environment.find(with_dl=True)
+    assert "it has no lava-dl" in str(caught.value) and "lava-dl is 0.5.0" in str(caught.value)
+    fake_python(cache, WITH_DL)
+    found = environment.find(with_dl=True)
+    assert found.python == cache and found.lava_dl == "0.6.0" and environment.find().lava_dl == ""
+
+
+INSTALLS_ASKED = (
+    'case "$*" in *lava-dl==0.6.0*setuptools*) dl=0.6.0;; esac\n'
+    "printf '#!/bin/sh\\necho \\047"
+    '{"version": "3.10.13", "lava": "0.10.0", "numpy": "1.26.4", "lava_dl": "%s"}'
+    '\\047\\n\' "$dl" > "$5"'
+)
+
+
+def test_lava_dl_comes_with_a_set_up_or_after_it(nowhere: Path) -> None:
+    fake_uv(nowhere / "bin", INSTALLS_ASKED)
+    assert environment.setup().lava_dl == ""
+    lines: list[str] = []
+    assert environment.setup(progress=lines.append, with_dl=True).lava_dl == "0.6.0"
+    assert len(lines) == 1 and "lava-dl==0.6.0" in lines[0]
+    assert environment.setup(progress=lines.append).lava_dl == "0.6.0" and len(lines) == 1
+    assert environment.setup(nowhere / "new", with_dl=True).lava_dl == "0.6.0"
+
+
+def test_a_set_up_that_cannot_add_lava_dl_leaves_lava_as_it_was(nowhere: Path) -> None:
+    uv = fake_uv(nowhere / "bin", INSTALLS_ASKED)
+    made = environment.setup()
+    uv.write_text("#!/bin/sh\necho 'no network' >&2; exit 1\n")
+    with pytest.raises(LimitExceededError, match="no network") as caught:
+        environment.setup(with_dl=True)
+    assert "lava-dl==0.6.0 installed" in str(caught.value) and environment.find().python == made.python
+    fake_python(nowhere / "own" / "bin" / "python")
+    with pytest.raises(UsageError, match="did not make"):
+        environment.setup(nowhere / "own", with_dl=True)
