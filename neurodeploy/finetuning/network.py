@@ -24,6 +24,7 @@ from neurodeploy.numerics import Int64
 
 Watch = Callable[[str, Tensor, Tensor], None]  # a LIF's name, its spikes and its membranes after reset [T, N, *shape]
 ALPHA = 4.0  # slope of the surrogate
+MEASURED = ("spike_error", "membrane_error", "cumulative_error", "current_error", "current_error_nearest")
 COMPUTED = {  # attributes and tensors that are computed here, of an op that may have more of them
     "lif": ({"vth", "dv", "du", "weight_exp", "bias_exp"}, {"bias_mant", "thresholds"}),
     "conv": ({"stride", "padding", "groups"}, {"weight"}),
@@ -140,9 +141,12 @@ class IntegerNetwork(nn.Module):
         return json.dumps([self._noted(entry) for entry in entries], sort_keys=True)
 
     def _noted(self, entry: dict[str, Any]) -> dict[str, Any]:
+        if entry.get("kind") in ("pixels", "events"):  # the code of the input is as it was
+            return entry
+        kept = {key: value for key, value in entry.items() if key not in MEASURED}
         place = self._place.get(entry.get("layer", ""))
         numbers = None if place is None else self.layers[place].numbers
-        return entry | numbers.facts() if isinstance(numbers, Weight) and "largest_weight" in entry else entry
+        return kept | {"rounding": "fine-tuned", **numbers.facts()} if isinstance(numbers, Weight) else kept
 
 
 def weight_bits(graph: Graph) -> dict[str, int]:

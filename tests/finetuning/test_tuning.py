@@ -79,6 +79,8 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     assert json.loads(loaded.graph.metadata["finetuned"])["steps"] == 5
     layers = {entry["layer"]: entry for entry in json.loads(loaded.graph.metadata["quantization"])}
     for node in loaded.graph.of("conv"):
+        assert layers[node.name]["rounding"] == "fine-tuned"
+        assert "spike_error" not in layers[node.name]
         assert layers[node.name]["largest_weight"] == np.abs(node.tensors["weight"].astype(int)).max()
 
 
