@@ -13,6 +13,7 @@ from neurodeploy.version import __version__
 if TYPE_CHECKING:
     from neurodeploy.api import CompiledModel, compare, compile, evaluate, evaluate_crossbar, load
     from neurodeploy.compiling import sensitivity
+    from neurodeploy.lava_dl import export_netx, load_netx, load_slayer
     from neurodeploy.tuning import finetune, prepare_finetuning
 
 __all__ = [
@@ -22,13 +23,17 @@ __all__ = [
     "compile",
     "evaluate",
     "evaluate_crossbar",
+    "export_netx",
     "finetune",
     "load",
+    "load_netx",
+    "load_slayer",
     "prepare_finetuning",
     "sensitivity",
 ]
 _ELSEWHERE = {  # than in neurodeploy.api
     **dict.fromkeys(("finetune", "prepare_finetuning"), "neurodeploy.tuning"),
+    **dict.fromkeys(("export_netx", "load_netx", "load_slayer"), "neurodeploy.lava_dl"),
     "sensitivity": "neurodeploy.compiling",
 }
 
