@@ -197,20 +197,33 @@ def bounds_table(document: Document) -> Group:
     return table("Proven bounds", ("layer", "quantity", "worst case #", "limit #", "used #"), rows)
 
 
-def rounding_table(document: Document) -> Group:
-    """Bits, scale and errors of each layer with weights or thresholds of its own."""
+ROUNDING = (
+    *("layer", "rounding", "bits", "unit", "vth", "clipped", "spike error", "membrane error", "cumulative error"),
+)
+ROUNDING_CAPTION = (
+    "spike error: spikes that differ from the float layer's on the same inputs; membrane error: in integer steps, root"
+    " mean square; cumulative: spikes that differ from the float network's; all on calibration samples"
+)
+
+
+def rounding_rows(document: Document) -> list[tuple[object, ...]]:
+    """Bits, scale and errors of each layer with weights or thresholds of its own, in the order of ROUNDING."""
     keys = ("weight_bits", "unit", "vth", "clipped", "spike_error", "membrane_error", "cumulative_error")
-    rows = [
-        (choice["layer"], choice.get("rounding", "nearest"), *(_percent_of(choice, key) for key in keys))
+    return [
+        (choice["layer"], _rounding(choice), *(_percent_of(choice, key) for key in keys))
         for choice in document["choices"]
         if choice.get("kind") in ("conv", "head", "threshold", "counts")
     ]
-    names = ("bits", "unit", "vth", "clipped", "spike error", "membrane error", "cumulative")
-    caption = (
-        "spike error: spikes that differ from the float layer's on the same inputs; membrane error: in integer steps,"
-        " root mean square; cumulative: spikes that differ from the float network's"
-    )
-    return table("Rounding", ("layer", "rounding", *(f"{name} #" for name in names)), rows, caption)
+
+
+def _rounding(choice: Document) -> object:
+    return choice.get("rounding", "nearest") if "weight_bits" in choice else None
+
+
+def rounding_table(document: Document) -> Group:
+    """Bits, scale and errors of each layer with weights or thresholds of its own."""
+    columns = [name if name in ("layer", "rounding") else f"{name} #" for name in ROUNDING]
+    return table("Rounding", columns, rounding_rows(document), ROUNDING_CAPTION)
 
 
 def _percent_of(choice: Document, key: str) -> object:

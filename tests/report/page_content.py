@@ -20,7 +20,7 @@ pytest.importorskip("jinja2", reason="the page needs jinja2, which this environm
 
 SAMPLES, CLASSES = 12, 3
 LABELS = np.arange(SAMPLES) % CLASSES
-SECTIONS = ("summary", "accuracy", "network", "chip", "rates", "raster", "bounds", "attention")
+SECTIONS = ("summary", "accuracy", "network", "chip", "rates", "raster", "rounding", "bounds", "attention")
 FEW: dict[str, Any] = {"observed": 6, "shown": 3, "compared": 2, "backends": ("reference", "onnx"), "backend": "onnx"}
 VOID = frozenset({"meta", "link"})  # of what the page has; a shape of an SVG closes itself
 

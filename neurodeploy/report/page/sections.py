@@ -13,7 +13,7 @@ from neurodeploy.report.page.chip import MOST_CHIPS, cores_of, heat_maps
 from neurodeploy.report.page.content import Content
 from neurodeploy.report.page.graph import draw
 from neurodeploy.report.page.summary import UNMAPPED, accuracy, summary
-from neurodeploy.report.text import cell
+from neurodeploy.report.text import ROUNDING, ROUNDING_CAPTION, cell, rounding_rows
 
 Context = dict[str, Any]
 
@@ -37,6 +37,7 @@ def sections(content: Content) -> list[Section]:
         _optional("chip", "Cores", content, chip(content)),
         Section("rates", "Firing rates", rates(content)),
         Section("raster", "Spike raster", raster(content)),
+        _optional("rounding", "Rounding", content, rounding(content)),
         Section("bounds", "Bounds and observed maxima", bounds(content)),
         _optional("attention", "Attention", content, attention(content)),
     )
@@ -50,6 +51,7 @@ def _optional(name: str, title: str, content: Content, body: Context | None) -> 
 
 
 REASONS = {
+    "rounding": "This artefact does not say how its weights were rounded.",
     "accuracy": "No labels were given, so the predictions cannot be judged: pass labels to see accuracy and confusion.",
     "chip": UNMAPPED,
     "attention": "No attention whose tokens lie on a grid over the image was found in this network.",
@@ -68,6 +70,12 @@ def network(content: Content) -> Context:
     ]
     shades = {box.name: svg.colour(box.rate / top) for box in drawing.boxes if box.rate is not None}
     return {"drawing": drawing, "shades": shades, "top": top, "layers": layers}
+
+
+def rounding(content: Content) -> Context | None:
+    """Bits, scale and errors of each layer, as the quantizer chose and measured them."""
+    rows = rounding_rows(content.document)
+    return {"columns": ROUNDING, "rows": rows, "caption": ROUNDING_CAPTION} if rows else None
 
 
 def chip(content: Content) -> Context | None:
