@@ -26,9 +26,10 @@ from neurodeploy.ir.chip import Placement
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.verify import types
+from neurodeploy.maps import chip_of
 from neurodeploy.progress import Progress, share
 from neurodeploy.report.page import Content, Mesh, Observer, page
-from neurodeploy.targets import load_target
+from neurodeploy.targets import Target
 
 MAPPED = 8  # samples, of those observed, that the chip's spikes are measured on
 
@@ -127,7 +128,7 @@ def made(
     """
     asked, checked = Choices.of(given), check_images(images, deployed.input_shape)
     graph, count = deployed.graph, len(checked)
-    mesh = _mesh(asked.target or graph.metadata.get("target") or "loihi2")  # a wrong target is refused before all runs
+    mesh = _mesh(chip_of(graph, asked.target))  # a wrong target is refused before all runs
     truth = None if labels is None else check_labels(labels, count, types(graph)[graph.output].size)
     if float_model is not None and truth is None:
         raise UsageError(Finding("ND-P014", "float_model", "labels beside it", "no labels", "pass the labels"))
@@ -183,9 +184,8 @@ def installed() -> tuple[str, ...]:
     return ("reference", *(name for name, there in found.items() if there))
 
 
-def _mesh(target: str | PathLike[str]) -> Mesh:
+def _mesh(chip: Target) -> Mesh:
     """The routers of a chip, as far as its file knows them."""
-    chip = load_target(target)
     return Mesh(chip.mesh or (0, 0), chip.cores_a_router or 1)
 
 

@@ -12,7 +12,8 @@ from math import prod
 import numpy as np
 
 from neurodeploy.ir.chip import Axis, Box, Filters, Nest, Synapses
-from neurodeploy.ir.chip_loops import Group, Int64, Mask, different, groups, joint, moves_of, places, sums
+from neurodeploy.ir.chip_loops import Group, Mask, different, groups, joint, moves_of, places, sums
+from neurodeploy.numerics import Int64
 
 
 def sources_of(synapses: Synapses, box: Box) -> Box | None:

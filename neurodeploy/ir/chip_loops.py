@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import Axis, Box, Shape
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import Filters, Nest, Shape, Synapses
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 SMALL = 200_000  # synapses of a pattern that is expanded whole
 COUNTS = ("synapses", "axons", "weights", "rows", "columns")
 JOINT = 20_000_000  # iterations of digits that have to be expanded together, at most

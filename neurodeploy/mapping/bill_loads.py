@@ -19,8 +19,8 @@ from neurodeploy.mapping.bill_figures import ESTIMATED
 from neurodeploy.mapping.messages import box_sizes, first_tiles, messages_of
 from neurodeploy.mapping.place_room import Room
 from neurodeploy.mapping.place_traffic import UNIT, Traffic, traffic_of
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 ONCE = "once a core that listens"
 ESTIMATE = "estimated by boxes around the axons, once a tile that listens: too many axons to look at each"
 

@@ -9,11 +9,10 @@ from math import prod
 import numpy as np
 
 from neurodeploy.ir.chip import ChipNetwork, Filters, Neurons, Synapses
-from neurodeploy.ir.chip_loops import Int64
 from neurodeploy.ir.types import Interval
 from neurodeploy.mapping.tile_counts import factors
 from neurodeploy.mapping.tile_inputs import Input, array_bits, shifts_of
-from neurodeploy.numerics import PROFILES
+from neurodeploy.numerics import PROFILES, Int64
 from neurodeploy.targets import Target
 
 EVERY = 1 << 62  # rows: more than there are

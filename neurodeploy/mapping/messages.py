@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import Cut, Shape, Tiling
 from neurodeploy.mapping.tile_cut import Measure
 from neurodeploy.mapping.tile_inputs import Input
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 Rates = Mapping[str, Float64]
 Heard = tuple[int, tuple[int, ...]]  # the first axon, and the numbers of the sets of moves from there

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import Cut, Filters, Grid, Synapses, Tile, Tiling
-from neurodeploy.ir.chip_loops import Int64
 from neurodeploy.ir.types import Interval
 from neurodeploy.mapping.bill_activity import Rates, arriving
 from neurodeploy.mapping.constraint import Constraint, measure_of
 from neurodeploy.mapping.tile_inputs import Input
+from neurodeploy.numerics import Int64
 
 MOST_TILES = 64  # of a population that are looked at; of more, an example of each class
 
@@ -83,21 +83,6 @@ class Observer:
             return [kind.example]
         every = (cut.tile(tuple(map(int, at)), part) for at in np.ndindex(*cut.counts) for part in range(cut.parts))
         return [one for one in every if cut.use(one) == kind.use]
-
-
-def observe(
-    tiling: Tiling, found: Sequence[Constraint], spikes: Mapping[str, NDArray[np.generic]]
-) -> tuple[Observed, ...]:
-    """What recorded values show.
-
-    spikes: population, or the layer that it computes -> what was sent, [samples, T, *shape].
-    """
-    names = {n.value or n.name: n for n in tiling.network.neurons} | dict(tiling.network.by_name)
-    known = {names[k].name: v.reshape(-1, *names[k].shape) for k, v in spikes.items() if k in names}
-    observer = Observer(tiling, found)
-    for at in range(min(map(len, known.values()), default=0)):
-        observer.step({name: value[at] for name, value in known.items()})
-    return observer.results()
 
 
 def _active_rows(cut: Cut, tile: Tile, active: Mapping[str, NDArray[np.bool_]]) -> int:

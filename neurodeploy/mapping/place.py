@@ -8,7 +8,6 @@ from functools import partial
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.chip import Placement, Tile, Tiling, Use
@@ -19,9 +18,9 @@ from neurodeploy.mapping.place_pack import joined, pack, pack_classes, use_of, u
 from neurodeploy.mapping.place_room import RESOURCES, Room, room_of
 from neurodeploy.mapping.place_share import MOST_SHARED, exchanged
 from neurodeploy.mapping.place_traffic import MOST_EDGES, Rates, Traffic, silence, tiles_of, traffic_of
+from neurodeploy.numerics import Int64
 from neurodeploy.targets.target import Target
 
-Int64 = NDArray[np.int64]
 FEWER = (
     "--neurons custom with --attention stream needs far fewer neurons, fewer weight bits (compile --weight-bits N, or "
     "auto with --budget) fewer bytes of synapses; or take a smaller model, or another target"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from neurodeploy.mapping.place_pack import neighbours
 from neurodeploy.mapping.place_room import UNLIMITED, Room
 from neurodeploy.mapping.place_traffic import Spikes, Traffic, cut_sizes
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 REGION = 160  # slots that swaps are looked for among at a time; four routers where they have many
 WORK = 2_000_000_000  # numbers touched in search of swaps, in all: about five seconds
 PULLS = 32  # steps in which traffic draws an order together

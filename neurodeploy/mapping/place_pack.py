@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import TileClass, Use
 from neurodeploy.mapping.place_room import RESOURCES, SUMMED, UNLIMITED, Room
 from neurodeploy.mapping.place_traffic import Traffic
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 SUMMED_ONES = np.array([name in SUMMED for name in RESOURCES])  # resources that the tiles of a core share
 _SIZES = 32  # steps of fill by which tiles count as large
 

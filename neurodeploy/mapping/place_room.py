@@ -7,12 +7,11 @@ from functools import cached_property
 from math import isqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurodeploy.ir.chip import Use
+from neurodeploy.numerics import Int64
 from neurodeploy.targets.target import Target
 
-Int64 = NDArray[np.int64]
 RESOURCES = tuple(f.name for f in fields(Use))
 SUMMED = frozenset(RESOURCES) - {"active_rows"}  # what the tiles of a core share; active rows are each array's own
 UNLIMITED = 1 << 53  # where no limit is known

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from neurodeploy.mapping.place_pack import SUMMED_ONES
 from neurodeploy.mapping.place_room import UNLIMITED, Room
 from neurodeploy.mapping.place_traffic import Spikes, Traffic
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 MOST_SHARED = 400  # tiles; every pair of them is looked at in each step
 EXCHANGES = 200
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from neurodeploy.ir.chip import Cut, Filters, Nest, Shape, Synapses, Tile, Tiling
 from neurodeploy.ir.chip_counts import axons_of, sources_of
 from neurodeploy.mapping.messages import box_sizes, first_tiles
+from neurodeploy.numerics import Int64
 
-Int64 = NDArray[np.int64]
 Spikes = NDArray[np.float64]
 Rates = Mapping[str, NDArray[np.float64] | float]
 UNIT = 1000  # spikes count in thousandths: sums of whole numbers are exact in float64, in any order

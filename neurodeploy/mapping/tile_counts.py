@@ -16,7 +16,8 @@ from math import prod
 import numpy as np
 
 from neurodeploy.ir.chip import Filters, Nest, Shape, Synapses
-from neurodeploy.ir.chip_loops import Int64, places
+from neurodeploy.ir.chip_loops import places
+from neurodeploy.numerics import Int64
 
 MOST_JOINT = 4_000_000  # joint iterations of loops that have to be looked at together
 

@@ -11,8 +11,8 @@ from math import prod
 import numpy as np
 
 from neurodeploy.ir.chip import Cut, Shape, Tile, TileClass, Use
-from neurodeploy.ir.chip_loops import Int64
 from neurodeploy.mapping.tile_inputs import Counts, Input, Output, View, columns_of
+from neurodeploy.numerics import Int64
 from neurodeploy.targets import Target
 
 MOST_CANDIDATES = 40_000  # boxes tried a population

@@ -10,8 +10,9 @@ from math import prod
 import numpy as np
 
 from neurodeploy.ir.chip import ChipNetwork, Filters, Nest, Neurons, Shape, Synapses, taps
-from neurodeploy.ir.chip_loops import Int64, places
+from neurodeploy.ir.chip_loops import places
 from neurodeploy.mapping.tile_counts import Factors, factors
+from neurodeploy.numerics import Int64
 from neurodeploy.targets import Target
 
 

@@ -109,7 +109,8 @@ class Crossbar:
         }
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
-                yield Finding("ND-B060", name, f"{low} to {high}", str(getattr(self, name)), mend)
+                own = f"take {name} in these limits"
+                yield Finding("ND-B060", name, f"{low} to {high}", str(getattr(self, name)), f"{own}, or {mend}")
         if self.flips and self.coding != "offset":
             yield Finding("ND-B061", "flips", 'coding "offset"', repr(self.coding), mend)
 
