@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import DoesNotFitError, Finding, NeurodeployError
 from neurodeploy.ir.graph import Graph
+from neurodeploy.quantize.currents import driven
 from neurodeploy.quantize.ends import bits_of, first_layers, last_layers
 from neurodeploy.quantize.execute import integer_logits, real_logits
 from neurodeploy.quantize.options import MOST_BITS, QuantizeOptions
 from neurodeploy.quantize.samples import Float32, spread
+from neurodeploy.quantize.streams import find_streams
 
 WIDTHS = (8, 6, 4, 3, 2)
 SAMPLES = 64  # of the sensitivities: each is a network of its own
@@ -66,7 +68,11 @@ class Judge:
 
     def measured(self, bits: Mapping[str, int]) -> tuple[float, float]:
         """Agreement in percent, and the logits' error."""
-        return agreement(integer_logits(self.graph_of(bits), self.images), self.real)
+        return self.held(self.graph_of(bits))
+
+    def held(self, graph: Graph) -> tuple[float, float]:
+        """The same of a quantized graph."""
+        return agreement(integer_logits(graph, self.images), self.real)
 
 
 def agreement(given: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[float, float]:
@@ -84,22 +90,53 @@ def sensitivity(
     judge = Judge(graph, spread(images, min(SAMPLES, len(images))), plain, quantize)
     everywhere = dict.fromkeys((conv.name for conv in graph.of("conv")), MOST_BITS)
     tries = [(layer, width) for layer in everywhere for width in WIDTHS]
-    found: list[Loss] = []
+    found, swaps = list[Loss](), _Swaps(judge, everywhere)
     base: Loss | None = None
     for done, (layer, width) in enumerate(tries, start=1):
         (say or (lambda stage: None))(f"sensitivity {done} of {len(tries)}: {layer} at {width} bits")
         if width == MOST_BITS and base is not None:
             found.append(replace(base, layer=layer, bytes=weight_bytes(graph, everywhere)[layer]))
             continue
-        found.append(_loss(judge, {**everywhere, layer: width}, layer))
+        found.append(_loss(judge, {**everywhere, layer: width}, layer, swaps))
         base = found[-1] if width == MOST_BITS else base
     return found
 
 
-def _loss(judge: Judge, bits: Mapping[str, int], layer: str) -> Loss:
+class _Swaps:
+    """Networks with one layer at fewer bits. A plain layer's integers depend on nothing but its own bits.
+
+    So it is taken, with its neuron, from a network of these bits everywhere; any other is quantized anew.
+    """
+
+    def __init__(self, judge: Judge, everywhere: Mapping[str, int]) -> None:
+        self.judge, self.everywhere = judge, everywhere
+        self.made: dict[int, Graph] = {}
+        streams, first = find_streams(judge.graph), first_layers(judge.graph)
+        readers = {conv.name: driven(judge.graph, conv)[1] for conv in judge.graph.of("conv")}
+        self.neurons = {
+            name: neuron.name
+            for name, neuron in readers.items()
+            if streams[name].plain and neuron.op == "neuron" and name not in first
+        }
+
+    def network(self, layer: str, bits: Mapping[str, int]) -> Graph:
+        """The network. Raises as `quantize`."""
+        if layer not in self.neurons:
+            return self.judge.graph_of(bits)
+        base, other = (self._uniform(width) for width in (MOST_BITS, bits[layer]))
+        taken = {name: other.by_name[name] for name in (layer, self.neurons[layer])}
+        return base.with_nodes(taken.get(node.name, node) for node in base.nodes)
+
+    def _uniform(self, width: int) -> Graph:
+        if width not in self.made:
+            self.made[width] = self.judge.graph_of(dict.fromkeys(self.everywhere, width))
+        return self.made[width]
+
+
+def _loss(judge: Judge, bits: Mapping[str, int], layer: str, swaps: _Swaps) -> Loss:
     size = weight_bytes(judge.graph, bits)[layer]
     try:
-        same, error = judge.measured(bits)
+        same, error = judge.held(swaps.network(layer, bits))
     except NeurodeployError as refusal:
         return Loss(layer, bits[layer], size, None, None, str(refusal.findings[0]))
     return Loss(layer, bits[layer], size, same, error)

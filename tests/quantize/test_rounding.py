@@ -179,3 +179,13 @@ def test_sensitivity_has_a_row_a_layer_and_width() -> None:
     convs = [node.name for node in fold_batchnorm(traced).of("conv")]
     assert [(loss.layer, loss.bits) for loss in losses] == [(name, bits) for name in convs for bits in WIDTHS]
     assert all(loss.refused or (0 <= loss.agreement <= 100 and loss.logit_error >= 0) for loss in losses)
+
+
+def test_a_layer_from_another_network_is_as_quantized_anew() -> None:
+    traced, images = FAMILIES["spikformer"](0), pictures(4)
+    losses = {(loss.layer, loss.bits): loss for loss in layer_losses(traced, images)}
+    for layer in ("ssa.q_conv", "ssa.proj_conv", "sps.proj_conv"):
+        plain: dict[str, Any] = {"rounding": "nearest", "scale": "weight", "bias_correction": False}
+        graph = quantize(traced, images, QuantizeOptions({layer: 3}, **plain))
+        same, error = sensitivity.agreement(integer_logits(graph, images), real_logits(fold_batchnorm(traced), images))
+        assert (same, error) == (losses[layer, 3].agreement, losses[layer, 3].logit_error)
