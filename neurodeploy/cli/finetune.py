@@ -30,7 +30,7 @@ RECIPE = ("epochs", "batch", "learning_rate", "seed", "distillation", "temperatu
 @click.option("--seed", type=int, help="Of the order of the samples.  [0]")
 @click.option("--distillation", type=float, help="Share of the float model in the loss, 0 to 1.  [0.5]")
 @click.option("--temperature", type=float, help="Of the softmax that compares with the float model.  [1]")
-@click.option("--evaluations", type=int, help="On what is held out; the last one at the end.  [4]")
+@click.option("--evaluations", type=int, help="On what is held out; the last one at the end.  [2]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Written after evaluations and on Ctrl-C.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on from a file that --checkpoint wrote.")
 @click.option("--steps", type=int, metavar="T", help="Time steps, for a model that makes none itself.")

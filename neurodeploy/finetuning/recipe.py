@@ -34,7 +34,7 @@ class Recipe:
     seed: int = 0
     distillation: float = 0.5
     temperature: float = 1.0
-    evaluations: int = 4
+    evaluations: int = 2
 
     def __post_init__(self) -> None:
         wrong = [(f.name, _LEGAL[f.name]) for f in fields(self) if not _legal(f.name, getattr(self, f.name))]
