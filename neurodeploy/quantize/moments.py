@@ -22,8 +22,9 @@ from neurodeploy.quantize.unfold import parts, unfold
 Array = NDArray[Any]
 Float = NDArray[np.float64]
 DAMPING = 0.01
-COLUMNS = 1 << 16  # that a layer's moments are made of, or COLUMNS_A_WEIGHT for each of the fan-in where that is more
-COLUMNS_A_WEIGHT = 32  # what is left out is left out evenly
+COLUMNS = 1 << 16  # that a layer's moments are made of, fewer where that is more than WORK; the others left out evenly
+WORK = 2e11  # multiplications
+COLUMNS_A_WEIGHT = 8  # of the fan-in, at least, whatever the work
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Moments:
         size = self.square.shape[-1]
         level = np.einsum("gkk->g", self.square) / size * damping
         level = np.where(level > 0, level, 1.0)
-        return np.asarray(self.square + level[:, None, None] * np.eye(size))
+        found: Float = self.square.copy()
+        np.einsum("gkk->gk", found)[:] += level[:, None]
+        return found
 
 
 def moments(conv: Node, weight: Float, bias: Float, x: Array, wanted: Array) -> Moments:
@@ -84,7 +87,8 @@ def moments(conv: Node, weight: Float, bias: Float, x: Array, wanted: Array) -> 
 
 def _every(fan_in: int, columns: int) -> int:
     """One column of how many is looked at."""
-    return max(1, columns // max(COLUMNS, COLUMNS_A_WEIGHT * fan_in))
+    most = max(min(COLUMNS, int(WORK / fan_in**2)), COLUMNS_A_WEIGHT * fan_in)
+    return max(1, columns // most)
 
 
 class _Sums:
