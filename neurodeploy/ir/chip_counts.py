@@ -35,7 +35,7 @@ def axons_of(synapses: Synapses, box: Box) -> int:
     return different(_axons(synapses, box)[1])
 
 
-def synapses_of(synapses: Synapses, box: Box) -> int:
+def synapses_in(synapses: Synapses, box: Box) -> int:
     """Synapses into the box, those of weight zero included."""
     pattern = synapses.pattern
     if isinstance(pattern, Nest):

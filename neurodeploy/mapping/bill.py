@@ -22,7 +22,7 @@ from neurodeploy.mapping.bill_figures import Figure, computed, counted, weaker, 
 from neurodeploy.mapping.bill_loads import ONCE, Loads, loads
 from neurodeploy.mapping.bill_neurons import narrow_membranes
 from neurodeploy.mapping.bill_second import SecondOpinion
-from neurodeploy.mapping.bill_uses import NAMES, Layer, Resource, layers_of, limit_fact, lower_bound, resources_of
+from neurodeploy.mapping.bill_uses import NAMES, LayerUse, Resource, layers_of, limit_fact, lower_bound, resources_of
 from neurodeploy.mapping.constraint import Constraint
 from neurodeploy.mapping.observed import Observed
 from neurodeploy.mapping.place_room import room_of
@@ -55,7 +55,7 @@ class Bill:
     attention: Mapping[str, Any]
     sections: Mapping[str, tuple[Figure, ...]]
     resources: tuple[Resource, ...] = ()
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LayerUse, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     samples: int = 0

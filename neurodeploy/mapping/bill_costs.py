@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from neurodeploy.ir.chip import Placement
 from neurodeploy.mapping.bill_arrays import Reads
-from neurodeploy.mapping.bill_figures import Chip, Figure, absent, computed, counted, missing, total, weaker, worst
+from neurodeploy.mapping.bill_figures import Constants, Figure, absent, computed, counted, missing, total, weaker, worst
 from neurodeploy.mapping.bill_loads import Loads
 
 MICRO = 1e-6  # uJ a pJ
@@ -26,7 +26,7 @@ class Case:
     basis: of the firing rates, "measured" or "bound".  steps: of a sample, T x period.  reads: of analog arrays.
     """
 
-    chip: Chip
+    chip: Constants
     placement: Placement
     loads: Loads
     basis: str

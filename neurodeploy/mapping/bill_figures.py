@@ -27,7 +27,7 @@ class Constant(Protocol):
     def value(self) -> Any: ...
 
 
-class Chip(Protocol):
+class Constants(Protocol):
     """What the bill needs to know of a target: `neurodeploy.targets.Target`."""
 
     def fact(self, table: str, key: str) -> Constant | None:
@@ -69,7 +69,7 @@ def missing(name: str, unit: str, source: str, absent: Sequence[str], basis: str
 def computed(
     name: str,
     unit: str,
-    chip: Chip,
+    chip: Constants,
     keys: Sequence[str],
     formula: str,
     compute: Callable[..., float],
@@ -91,13 +91,13 @@ def computed(
     return Figure(name, compute(*(fact.value for fact in held)), unit, status, f"{formula} [{constants}]", basis)
 
 
-def absent(chip: Chip, keys: Sequence[str]) -> tuple[str, ...]:
+def absent(chip: Constants, keys: Sequence[str]) -> tuple[str, ...]:
     """The constants that the chip's file has no value for."""
     facts = {key: _fact(chip, key) for key in keys}
     return tuple(key for key, fact in facts.items() if fact is None or fact.value is None)
 
 
-def _fact(chip: Chip, key: str) -> Constant | None:
+def _fact(chip: Constants, key: str) -> Constant | None:
     table, _, name = key.partition(".")
     return chip.fact(table, name)
 

@@ -17,7 +17,7 @@ from neurodeploy.mapping.bill_activity import Rates
 from neurodeploy.mapping.bill_meter import Meter
 from neurodeploy.mapping.constraint import Constraint, constraints
 from neurodeploy.mapping.lower import walk
-from neurodeploy.mapping.observed import Observer
+from neurodeploy.mapping.observed import TileObserver
 from neurodeploy.mapping.place import place
 from neurodeploy.mapping.place_traffic import traffic_of
 from neurodeploy.mapping.prices import Choice
@@ -44,7 +44,7 @@ def stages_of(graph: Graph, target: Target, choice: Choice, run: Run | None = No
         return constraints(tiling, target, graph)
 
     def measured(tiling: Tiling, met: Sequence[Constraint]) -> Measured:
-        observer, meter = Observer(tiling, met), Meter.of(tiling.network, graph, walk(graph, *choice).graph)
+        observer, meter = TileObserver(tiling, met), Meter.of(tiling.network, graph, walk(graph, *choice).graph)
         meter.look = _some(observer.step, tiling.network)
         samples = run(meter.add) if run else 0
         return Measured(meter.rates(), samples, observer.results() if observer.steps else ())

@@ -49,7 +49,7 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerUse:
     """A population on the chip.
 
     value: layer of the network that it computes, "" for a helper.  tiles: boxes times parts of the fan-in.
@@ -130,7 +130,7 @@ def _room(name: str, limit: int, placement: Placement, target: Target) -> int:
     return sum(each) * placement.chips if each else limit * placement.used_cores
 
 
-def layers_of(network: ChipNetwork, tiling: Tiling | None, target: Target) -> tuple[Layer, ...]:
+def layers_of(network: ChipNetwork, tiling: Tiling | None, target: Target) -> tuple[LayerUse, ...]:
     """The populations in order of depth."""
     found = []
     for neurons in sorted(network.neurons, key=lambda n: n.depth):
@@ -138,7 +138,7 @@ def layers_of(network: ChipNetwork, tiling: Tiling | None, target: Target) -> tu
         used = {name: _of(cut, name) for name in NAMES} if cut else {}
         cores, binds = _cores(used, target)
         found.append(
-            Layer(
+            LayerUse(
                 name=neurons.name,
                 kind=neurons.kind,
                 custom=neurons.custom,

@@ -37,7 +37,7 @@ class Observed:
 
 
 @dataclass
-class Observer:
+class TileObserver:
     """Takes the values of one time step after another.  tiling, found: as `tile` and `constraints` gave them."""
 
     tiling: Tiling

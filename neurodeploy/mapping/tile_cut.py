@@ -20,7 +20,7 @@ LIMITED = ("neurons", "axons_in", "axons_out", "synapses", "synapse_memory", "ro
 
 
 @dataclass(frozen=True)
-class Plan:
+class CutPlan:
     """What is needed to cut one population for a target."""
 
     view: View
@@ -80,7 +80,7 @@ Needs = dict[str, Int64]
 class Peaks:
     """The most that a tile needs over all boxes, for every candidate at once: arrays with one axis an axis of boxes."""
 
-    def __init__(self, plan: Plan, steps: list[list[int]]) -> None:
+    def __init__(self, plan: CutPlan, steps: list[list[int]]) -> None:
         self.plan = plan
         self.boxes = _outer(
             [np.array([-(-n // s) for s in own]) for n, own in zip(plan.view.shape, steps, strict=True)]
@@ -145,7 +145,7 @@ class Peaks:
 class Measure:
     """What each tile of a cut uses; step: along the axes of the view."""
 
-    plan: Plan
+    plan: CutPlan
     step: Shape
     parts: int
     _known: dict[tuple[Shape, int], Use] = field(default_factory=dict, compare=False, repr=False)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.chip import ChipNetwork, Cut, Neurons, Shape, Tiling
 from neurodeploy.ir.graph import Graph
-from neurodeploy.mapping.tile_cut import Measure, Peaks, Plan
+from neurodeploy.mapping.tile_cut import CutPlan, Measure, Peaks
 from neurodeploy.mapping.tile_features import missing_features
 from neurodeploy.mapping.tile_inputs import View, array_bits, outputs_of, view_of, weight_bits_of
 from neurodeploy.targets import Target
@@ -63,7 +63,7 @@ def _cut(
     if view is None:
         yield Finding("ND-M208", neurons.name, "synapses that are loops", "an irregular pattern", "report this network")
         return
-    plan = Plan(view, outputs_of(network, neurons, view.shape, grids), target)
+    plan = CutPlan(view, outputs_of(network, neurons, view.shape, grids), target)
     steps = plan.steps()
     best = Peaks(plan, steps).best(steps)
     smallest = tuple(own[0] for own in steps)
@@ -78,11 +78,11 @@ def _cut(
         cuts[neurons.name] = cut
 
 
-def _most_parts(plan: Plan) -> int:
+def _most_parts(plan: CutPlan) -> int:
     return max((one.chunks for one in plan.view.inputs), default=1) if plan.target.adds_partial_sums else 1
 
 
-def _exceeded(cut: Cut, plan: Plan) -> Iterator[Finding]:
+def _exceeded(cut: Cut, plan: CutPlan) -> Iterator[Finding]:
     """What the smallest tiles need beyond the limits: the largest of them."""
     for name, limit in plan.limits.items():
         most = max(getattr(one.use, name) for one in cut.classes)
@@ -92,14 +92,14 @@ def _exceeded(cut: Cut, plan: Plan) -> Iterator[Finding]:
             yield Finding("ND-M205", cut.population, f"{most} {what} for one neuron", have, _SMALLER[name])
 
 
-def _fan_in(plan: Plan) -> Iterator[Finding]:
+def _fan_in(plan: CutPlan) -> Iterator[Finding]:
     limit, most = plan.target.limit("fan_in"), sum(one.factors.fan_in for one in plan.view.inputs)
     if limit is not None and most > limit:
         need, have = f"{most} synapses onto one neuron", f"{limit} ({plan.target.title})"
         yield Finding("ND-M205", plan.view.neurons.name, need, have, _SMALLER["fan_in"])
 
 
-def _cells(plan: Plan) -> Iterator[Finding]:
+def _cells(plan: CutPlan) -> Iterator[Finding]:
     """Weights that no cells hold, once columns that add several exponents are as wide as all of them."""
     bits = array_bits(plan.view.inputs)
     alone = max((weight_bits_of(one.synapses) for one in plan.view.inputs if one.rows), default=0)

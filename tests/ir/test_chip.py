@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.ir.chip import Axis, Box, Filters, Grid, Nest, Shape, Synapses
-from neurodeploy.ir.chip_counts import axons_of, fan_in, sources_of, synapses_of, weights_of
+from neurodeploy.ir.chip_counts import axons_of, fan_in, sources_of, synapses_in, weights_of
 
 Listed = list[tuple[int, int, int, tuple[int, ...]]]  # target, source, weight, entry of the weight
 
@@ -122,7 +122,7 @@ def check(synapses: Synapses, box: Box) -> None:
     place = np.array(np.unravel_index([to for to, *_ in every], synapses.target_shape)).T
     inside = ((place >= box.start) & (place < box.stop)).all(axis=1)
     held = [one for one, kept in zip(every, inside, strict=True) if kept]
-    assert synapses_of(synapses, box) == len(held)
+    assert synapses_in(synapses, box) == len(held)
     assert axons_of(synapses, box) == len({of for _, of, _, _ in held})
     assert weights_of(synapses, box) == len({entry for *_, entry in held})
     counts = np.unique([to for to, *_ in held], return_counts=True)[1]
@@ -160,5 +160,5 @@ def test_shapes_of_imagenet_are_counted_at_once() -> None:
     box = Box((0, 8, 0), (32, 16, 56))
     assert synapses.count == 768 * 768 * (3 * 56 - 2) ** 2
     assert axons_of(synapses, box) == 768 * 10 * 56
-    assert synapses_of(synapses, box) == 32 * 768 * 24 * (3 * 56 - 2)
+    assert synapses_in(synapses, box) == 32 * 768 * 24 * (3 * 56 - 2)
     assert (weights_of(synapses, box), fan_in(synapses, box)) == (32 * 768 * 9, 6912)

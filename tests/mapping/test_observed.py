@@ -12,7 +12,7 @@ from neurodeploy.ir.chip import ChipNetwork, Tiling
 from neurodeploy.ir.passes import remove_dead
 from neurodeploy.ir.samples import random_graph
 from neurodeploy.mapping.constraint import Constraint, constraints
-from neurodeploy.mapping.observed import Observed, Observer
+from neurodeploy.mapping.observed import Observed, TileObserver
 from neurodeploy.mapping.symbolic import lower
 from neurodeploy.mapping.tiles import tile
 from neurodeploy.targets import Target
@@ -26,7 +26,7 @@ def observe(tiling: Tiling, found: Sequence[Constraint], values: Mapping[str, np
     """What values show; of a population, or of the layer that it computes, [samples, steps, *shape]."""
     names = {n.value or n.name: n for n in tiling.network.neurons} | dict(tiling.network.by_name)
     known = {names[k].name: v.reshape(-1, *names[k].shape) for k, v in values.items() if k in names}
-    observer = Observer(tiling, found)
+    observer = TileObserver(tiling, found)
     for at in range(min(map(len, known.values()), default=0)):
         observer.step({name: value[at] for name, value in known.items()})
     return observer.results()

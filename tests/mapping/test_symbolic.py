@@ -9,7 +9,7 @@ import pytest
 
 from neurodeploy.errors import UnsupportedModelError
 from neurodeploy.ir.chip import Box, ChipNetwork, Neurons
-from neurodeploy.ir.chip_counts import fan_in, synapses_of
+from neurodeploy.ir.chip_counts import fan_in, synapses_in
 from neurodeploy.ir.graph import Graph, Node, Stage, tensor
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, SparseWeights, apply_views
 from neurodeploy.ir.passes import remove_dead
@@ -88,7 +88,7 @@ def assert_same_synapses(network: ChipNetwork, graph: MappedGraph) -> None:
         assert np.array_equal(ordered(*mine), wanted), ours.name
         whole = Box.whole(ours.target_shape)
         assert ours.nonzero == wanted.shape[1]
-        assert synapses_of(ours, whole) == ours.count == len(every)
+        assert synapses_in(ours, whole) == ours.count == len(every)
         most = np.bincount([to for to, *_ in every], minlength=1).max() if every else 0
         assert fan_in(ours, whole) == most
 

@@ -10,7 +10,7 @@ import pytest
 
 from neurodeploy.errors import DoesNotFitError, Finding
 from neurodeploy.ir.chip import Axis, ChipNetwork, Filters, Grid, Nest, Neurons, Synapses, Tiling, Use
-from neurodeploy.ir.chip_counts import axons_of, synapses_of, weights_of
+from neurodeploy.ir.chip_counts import axons_of, synapses_in, weights_of
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.mapping.symbolic import lower
 from neurodeploy.mapping.tile_counts import factors
@@ -236,9 +236,9 @@ def test_classes_agree_with_counts_of_boxes(family: str) -> None:
         for one in cut.classes:
             box = one.example.box
             assert one.use.axons_in == sum(axons_of(s, box) for s in inputs)
-            assert one.use.synapses == sum(synapses_of(s, box) for s in inputs)
+            assert one.use.synapses == sum(synapses_in(s, box) for s in inputs)
             layers = [isinstance(s.pattern, Filters) or s.pattern.weight.size > 1 for s in inputs]
-            held = [(weights_of if own else synapses_of)(s, box) for own, s in zip(layers, inputs, strict=True)]
+            held = [(weights_of if own else synapses_in)(s, box) for own, s in zip(layers, inputs, strict=True)]
             assert one.use.synapse_memory == sum(held)
 
 

@@ -55,7 +55,7 @@ class Core:
 
 
 @dataclass(frozen=True)
-class Chip:
+class DrawnChip:
     """One chip as it is drawn: squares (core, colour), or an image of all its cores."""
 
     number: int
@@ -74,7 +74,7 @@ class HeatMap:
     title: str
     unit: str
     top: float
-    chips: tuple[Chip, ...]
+    chips: tuple[DrawnChip, ...]
     columns: int
     rows: int
     side: float
@@ -136,9 +136,9 @@ def _map(drawn: Sequence[Core], mesh: Mesh, title: str, unit: str, top: float, v
         held = [(core, shade) for core, shade in zip(drawn, shades, strict=True) if core.chip == number]
         squares = tuple((core, "#" + bytes(shade).hex()) for core, shade in held)
         if len(drawn) <= MOST_SQUARES:
-            chips.append(Chip(number, len(held), squares, ""))
+            chips.append(DrawnChip(number, len(held), squares, ""))
         else:
-            chips.append(Chip(number, len(held), (), _image(held, columns, rows)))
+            chips.append(DrawnChip(number, len(held), (), _image(held, columns, rows)))
     if len(drawn) <= MOST_SQUARES:
         return HeatMap(title, unit, top, tuple(chips), columns, rows, PITCH - SPACE, PITCH)
     pitch = max(2, min(10, WIDEST // columns))
