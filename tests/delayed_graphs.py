@@ -19,7 +19,7 @@ def channels(steps: int, delays: tuple[int, ...], graded: bool = False, du: int 
     own = {"vth": 700, "dv": 1000, "du": du, "weight_exp": 0, "bias_exp": 2}
     late = "counts" if graded else "spikes"
     nodes = (
-        Node("encode", "pixels", (), {"shape": (1, 4, 3), "step": 1 / 63, "lo": 0, "hi": 63}),
+        Node("encode", "pixels", (), {"shape": (1, 4, 3), "step": 2.0**-6, "lo": 0, "hi": 63}),
         Node("conv", "conv", ("pixels",), window, {"weight": weight}),
         Node("lif", "spikes", ("conv",), own, {"bias_mant": bias}),
         Node("add", "counts", ("spikes", "spikes")),

@@ -18,6 +18,7 @@ from neurodeploy.ir.artefact import from_bytes, integrity, load, save, serialise
 from neurodeploy.ir.graph import Graph, Node, Source, Stage, tensor
 from neurodeploy.ir.samples import random_graph, random_images
 from neurodeploy.ir.text import to_text
+from tests.delayed_graphs import channels
 from tests.ir.graphs import conv, encode, lif, quantized, renamed, small
 
 
@@ -48,7 +49,7 @@ def test_checker_accepts_the_file(seed: int) -> None:
 
 
 def test_onnx_reference_evaluator_computes_the_same() -> None:
-    for graph in (small(), random_graph(2), random_graph(4)):
+    for graph in (small(), random_graph(2), random_graph(4), channels(4, (0, 1, 3))):
         images = random_images(graph, 2, 0)
         (logits,) = ReferenceEvaluator(onnx.load_model_from_string(serialise(graph))).run(None, {"images": images})
         assert np.array_equal(logits, run(graph, images).logits)
@@ -66,6 +67,15 @@ def test_bytes_of_format_1_have_not_changed() -> None:
     del model.metadata_props[-1]  # the seal
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     assert digest == "964c20ac3b85909c9abdf703527d25cfe980ebfa504dcad43d49a154c525ce1a"
+
+
+def test_a_file_has_the_oldest_format_that_knows_its_graph() -> None:
+    plain = small()
+    lasting = [replace(n, attributes={**n.attributes, "du": 9}) if n.op == "lif" else n for n in plain.nodes]
+    for graph, version in ((plain, 1), (plain.with_nodes(lasting), 2), (channels(2, (1, 0), du=4096), 2)):
+        model = onnx.load_model_from_string(serialise(graph))
+        assert [entry.version for entry in model.opset_import if entry.domain == "neurodeploy"] == [version]
+        assert_same(graph, from_bytes(serialise(graph)))
 
 
 def test_netron_sees_the_layers() -> None:

@@ -105,7 +105,8 @@ def swap_body(model: onnx.ModelProto) -> None:
 
 
 HOSTILE: dict[str, tuple[str, Callable[[onnx.ModelProto], object]]] = {
-    "later format": ("ND-A005", set_entry("format", "2")),
+    "later format": ("ND-A005", set_entry("format", "3")),
+    "later format than its graph asks for": ("ND-A006", set_entry("format", "2")),
     "much later format": ("ND-A005", set_entry("format", "123456789")),
     "no format": ("ND-A006", lambda m: m.metadata_props.remove(entry(m, "format"))),
     "odd format": ("ND-A006", set_entry("format", "²")),

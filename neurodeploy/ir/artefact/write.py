@@ -17,7 +17,7 @@ from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types
 from neurodeploy.numerics import PROFILES
 
-FORMAT = 1
+FORMAT = 2  # what this version reads; a file has the oldest format that knows all of its graph
 IR_VERSION = 10  # what ONNX Runtime 1.18 and later read; metadata of nodes needs it
 MAX_STEPS = 4096  # the proof walks through the steps, also those of a hostile file
 MAX_NAME = 512  # characters of a layer; names go into paths, arguments and zip members
@@ -110,7 +110,7 @@ def to_model(graph: Graph, version: str) -> onnx.ModelProto:
         producer_version=version,
         opset_import=[
             onnx.OperatorSetIdProto(domain="", version=OPSET),
-            onnx.OperatorSetIdProto(domain=DOMAIN, version=FORMAT),
+            onnx.OperatorSetIdProto(domain=DOMAIN, version=format_of(graph)),
         ],
         graph=_graph_proto(graph, known, bodies),
         functions=[used[name] for name in sorted(used)],
@@ -123,13 +123,18 @@ def to_model(graph: Graph, version: str) -> onnx.ModelProto:
     return model
 
 
+def format_of(graph: Graph) -> int:
+    """1, or 2 with delays of the network or synaptic currents that last, which a reader of 1 does not know."""
+    return 2 if any(node.op == "delay" or "du" in node.attributes for node in graph.nodes) else 1
+
+
 def _body(node: Node, known: Mapping[str, ValueType]) -> Body:
     return body_for(node, tuple(known[name] for name in node.inputs))
 
 
 def _metadata(graph: Graph) -> dict[str, str]:
     own = {
-        "format": str(FORMAT),
+        "format": str(format_of(graph)),
         "output_scale": repr(float(graph.output_scale)),
         "profile": graph.profile,
         "steps": str(graph.steps),
