@@ -81,10 +81,10 @@ class Training:
         Ctrl-C, and KeyboardInterrupt of a hook, end a run between two steps, with a checkpoint where there is a path
         for one; KeyboardInterrupt is raised on. A second Ctrl-C ends it within a step, without.
         """
-        if not self.history:
-            self._evaluated()
         try:
             with _between_steps() as stopped:
+                if self.recipe.due(self.done, self.steps) and self._evaluated_last != self.done:
+                    self._evaluated()
                 for index in self.recipe.order(len(self.samples), self.done, self.steps):
                     self._step(index)
                     if self.recipe.due(self.done, self.steps):
@@ -93,12 +93,17 @@ class Training:
                         self.hooks.progress(self.done, self.steps)
                     if stopped():
                         raise KeyboardInterrupt
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             if self._whole:
                 self._saved()
             raise
         self.network.load_state_dict(self.best)
         return self.history[self.best_entry]
+
+    @property
+    def _evaluated_last(self) -> float:
+        """The step of the last evaluation, -1 where there was none."""
+        return self.history[-1]["step"] if self.history else -1.0
 
     def _step(self, index: torch.Tensor) -> None:
         share = self.recipe.rate(self.done, self.steps)
@@ -121,12 +126,14 @@ class Training:
     def _evaluated(self) -> None:
         """Accuracy on the held-out samples; the best state is kept, the later one of equals."""
         entry = {"step": float(self.done), "accuracy": accuracy(self.network, self.held_out, self.recipe.batch)}
+        self._whole = False
         if self.losses:
             entry["loss"] = float(np.mean(self.losses))
             self.losses.clear()
         self.history.append(entry)
         if self.best_entry < 0 or entry["accuracy"] >= self.history[self.best_entry]["accuracy"]:
             self.best, self.best_entry = copy.deepcopy(self.network.state_dict()), len(self.history) - 1
+        self._whole = True
         self._saved()
         if self.hooks.said:
             self.hooks.said(entry)

@@ -20,7 +20,7 @@ from neurodeploy.evaluation.operations import CONVENTIONS
 from tests.cli.conftest import CLASSES, SAMPLES, Command, Files
 from tests.traced_graphs import pictures
 
-COMMANDS = ["compile", "run", "evaluate", "compare", "simulate", "export", "inspect", "map", "report"]
+COMMANDS = ["compile", "finetune", "run", "evaluate", "compare", "simulate", "export", "inspect", "map", "report"]
 COMMANDS += ["targets", "lava", "doctor"]
 
 

@@ -63,6 +63,19 @@ def test_it_goes_on_from_its_checkpoint(call: Command, folder: Path) -> None:
     assert (other.code, {*other.findings}) == (3, {"ND-T021"})
 
 
+def test_ctrl_c_says_how_to_go_on(call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from neurodeploy import tuning
+
+    def stopped(*given: object, **choices: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "finetune", stopped)
+    words = ("--data", folder / "train.npz", "-o", folder / "a.onnx", "--checkpoint", folder / "run.ckpt")
+    found = call("finetune", f"{folder}/model.py:tiny_qkformer", *words)
+    assert found.code == 130
+    assert f"--resume {folder / 'run.ckpt'}" in found.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "finding"),
     [

@@ -89,6 +89,25 @@ def stopping(after: int) -> Callable[[int, int], None]:
     return stop
 
 
+def test_a_run_that_stops_within_an_evaluation_makes_up_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, run = tmp_path / "run.ckpt", started(Hooks(checkpoint=tmp_path / "run.ckpt"))
+    logits, calls = run.network.logits, list[int]()
+
+    def interrupted(*given: Any) -> Any:
+        calls.append(run.done)
+        if calls == [0, 3]:
+            raise SystemExit(143)
+        return logits(*given)
+
+    monkeypatch.setattr(run.network, "logits", interrupted)
+    with pytest.raises(SystemExit):
+        run.run()
+    again = started()
+    again.resume(path)
+    assert (again.done, len(again.history)) == (3, 1)
+    require_same(result(again), result(started()))
+
+
 def test_a_finished_run_resumes_to_its_result(tmp_path: Path) -> None:
     path = tmp_path / "run.ckpt"
     first = result(started(Hooks(checkpoint=path)))
