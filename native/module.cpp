@@ -79,9 +79,10 @@ void add_encode(Program& program, RefTuple x, RefTuple y, const LoopTuple& over,
     program.add(EncodeArgs{place(x), place(y), loop(over), step, lo, hi});
 }
 
-void add_lif(Program& program, RefTuple x, RefTuple y, RefTuple v, RefTuple bias, const LoopTuple& over,
-             NeuronTuple cell, i64 steps, i64 step_x, i64 step_y) {
-    program.add(LifArgs{place(x), place(y), place(v), place(bias), loop(over), neuron(cell), steps, step_x, step_y});
+void add_lif(Program& program, RefTuple x, RefTuple y, RefTuple v, RefTuple bias, RefTuple thresholds,
+             const LoopTuple& over, NeuronTuple cell, i64 steps, i64 step_x, i64 step_y) {
+    program.add(LifArgs{place(x), place(y), place(v), place(bias), place(thresholds), loop(over), neuron(cell), steps,
+                        step_x, step_y});
 }
 
 // strides: an, ak, bk, bm, yn, ym
@@ -93,12 +94,13 @@ void add_matmul(Program& program, RefTuple a, RefTuple b, RefTuple y, const Loop
                             small, large});
 }
 
-// fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs.
+// fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs, thresholds
+// (address, 0 for sums).
 // rows: row, runs, run_bytes, positions, rows, steps.  pool: kernel, stride, padding, size, two axes each; empty for none.
 // lookup: offsets, axons, ends (addresses), groups, segments, rows, plane, counts; empty for none.
 void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, const Sizes& fan_in, const Sizes& rows,
               i64 step_y, i64 position_y, NeuronTuple cell, const Sizes& pool, const Sizes& lookup, bool small) {
-    i64 fan[7], row[6], window[8] = {}, tables[8] = {};
+    i64 fan[8], row[6], window[8] = {}, tables[8] = {};
     put(fan, fan_in);
     put(row, rows);
     if (!pool.empty()) put(window, pool);
@@ -107,6 +109,7 @@ void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, co
     args.x = place(x), args.y = place(y), args.v = place(v), args.tail = Tail(tail);
     args.weights = constant<i8>(fan[0]), args.offsets = constant<i32>(fan[1]), args.bias = constant<i32>(fan[2]);
     args.columns = constant<i8>(fan[3]), args.tap = fan[4], args.k4 = fan[5], args.outputs = fan[6];
+    args.thresholds = constant<i32>(fan[7]);
     args.row = row[0], args.runs = row[1], args.run_bytes = row[2], args.positions = row[3];
     args.rows = row[4], args.steps = row[5];
     args.lookup = {constant<i32>(tables[0]), constant<i32>(tables[1]), constant<i32>(tables[2]),
@@ -162,7 +165,8 @@ NB_MODULE(_engine, module) {
         .def("pack", &pack, "weights"_a, "columns"_a)
         .def("map", &add_map, "op"_a, "x"_a, "y"_a, "loop"_a, "split"_a)
         .def("encode", &add_encode, "x"_a, "y"_a, "loop"_a, "step"_a, "lo"_a, "hi"_a)
-        .def("lif", &add_lif, "x"_a, "y"_a, "v"_a, "bias"_a, "loop"_a, "neuron"_a, "steps"_a, "step_x"_a, "step_y"_a)
+        .def("lif", &add_lif, "x"_a, "y"_a, "v"_a, "bias"_a, "thresholds"_a, "loop"_a, "neuron"_a,
+             "steps"_a, "step_x"_a, "step_y"_a)
         .def("matmul", &add_matmul, "a"_a, "b"_a, "y"_a, "loop"_a, "n"_a, "k"_a, "m"_a, "strides"_a,
              "small"_a, "large"_a)
         .def("gemm", &add_gemm, "tail"_a, "x"_a, "y"_a, "v"_a, "fan_in"_a, "rows"_a, "step_y"_a, "position_y"_a,

@@ -53,13 +53,15 @@ struct EncodeArgs {
     float step, lo, hi;
 };
 
-// v = trunc0(v keep / 2^decay) + (a << shift) + bias; fires over the threshold, and is 0 then.
+// v = trunc0(v keep / 2^decay) + (a << shift) + bias; fires over the threshold, and is 0 then. Where neurons have
+// thresholds of their own, the kernels take these.
 struct Neuron {
     i32 shift, decay, keep, threshold;
 };
 
 struct LifArgs {
     Ref x, y, v, bias;  // v: membranes after reset, int32, strides of y
+    Ref thresholds;     // int32, strides of the bias; absent where one serves all
     Loop loop;          // x, y, bias
     Neuron neuron;
     i64 steps, step_x, step_y;
@@ -100,6 +102,7 @@ struct GemmArgs {
     const i8* weights;   // tiles, see tile.hpp
     const i32* offsets;  // [k4] bytes from a row to the four axons of each group
     const i32* bias;     // [blocks][32] in membrane units, or in units of the sums where these are the result
+    const i32* thresholds;  // [blocks][32] in membrane units; of sums none
     const i8* columns;   // [wide blocks][4 k4][64] for the event path and for counts in tables, or null
     Lookup lookup;       // for binary input, where the processor is fast at it
     i64 tap;             // groups of a tap: their axons lie side by side

@@ -33,7 +33,7 @@ class Profile:
     weight_bits: int = 8  # signed synaptic weight, -128..127
     activation_bits: int = 17  # |a| <= 2^17 - 1: Lava's u = a << 6 flips sign or wraps beyond
     state_bits: int = 24  # membrane, signed: |v| <= 2^23 - 1
-    threshold_bits: int = 17  # unsigned mantissa vth, one a population
+    threshold_bits: int = 17  # unsigned mantissa vth, one a population of the chip
     threshold_shift: int = 6  # v and vth carry 6 fractional bits over the weight unit
     decay_bits: int = 12  # dv in 0..4095, v keeps (4096 - dv) / 4096; du in 1..4096 likewise, Lava's own is du - 1
     bias_bits: int = 13  # signed mantissa
@@ -86,12 +86,12 @@ PROFILES = {profile.name: profile for profile in (LOIHI_LAVA, INT32)}
 
 
 def lif_step(
-    activation: Int64, membrane: Int64, bias: Int64, vth: int, dv: int, profile: Profile = LOIHI_LAVA
+    activation: Int64, membrane: Int64, bias: Int64, vth: Int64 | int, dv: int, profile: Profile = LOIHI_LAVA
 ) -> tuple[Int64, Int64]:
     """One time step of a LIF population.
 
     activation: summed synaptic input in weight units, any shape.  membrane: v before the step, membrane units.
-    bias: bias_mant * 2^bias_exp, membrane units, broadcasts.  vth in weight units, dv in 1/4096.
+    bias: bias_mant * 2^bias_exp, membrane units, broadcasts.  vth in weight units, broadcasts; dv in 1/4096.
     Returns (spikes 0/1, v after reset), both int64 of the shape of the activation.
     Source: PyLifModelBitAcc, lava-nc 0.10.0; the decay truncates towards zero.
     """

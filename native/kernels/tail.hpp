@@ -28,16 +28,18 @@ static inline void fire(const GemmArgs& args, const i32* sums, i64 next, i64 blo
     const __mmask32 lanes = __mmask32(~u32(0) >> (OUTPUTS - n));
     const Neuron neuron = args.neuron;
     const __m128i shift = _mm_cvtsi32_si128(neuron.shift);
-    const __m512i threshold = _mm512_set1_epi32(neuron.threshold);
-    __m512i v[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, bias[2];
-    for (int i = 0; i < 2; ++i) bias[i] = _mm512_loadu_si512(args.bias + block * OUTPUTS + 16 * i);
+    __m512i v[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, bias[2], threshold[2];
+    for (int i = 0; i < 2; ++i) {
+        bias[i] = _mm512_loadu_si512(args.bias + block * OUTPUTS + 16 * i);
+        threshold[i] = _mm512_loadu_si512(args.thresholds + block * OUTPUTS + 16 * i);
+    }
     for (i64 t = 0; t < args.steps; ++t) {
         __mmask32 fires = 0;
 #pragma GCC unroll 2
         for (int i = 0; i < 2; ++i) {
             const __m512i current = _mm512_sll_epi32(_mm512_loadu_si512(sums + t * next + 16 * i), shift);
             v[i] = _mm512_add_epi32(_mm512_add_epi32(Decay::kept(v[i], neuron), current), bias[i]);
-            const __mmask16 over = _mm512_cmpgt_epi32_mask(v[i], threshold);
+            const __mmask16 over = _mm512_cmpgt_epi32_mask(v[i], threshold[i]);
             v[i] = _mm512_maskz_mov_epi32(__mmask16(~over), v[i]);
             fires |= __mmask32(over) << 16 * i;
         }
@@ -62,12 +64,13 @@ static inline void fire(const GemmArgs& args, const i32* __restrict sums, i64 ne
     alignas(64) i32 v[OUTPUTS] = {};
     alignas(64) u8 spikes[OUTPUTS];
     const i32* bias = args.bias + block * OUTPUTS;
+    const i32* thresholds = args.thresholds + block * OUTPUTS;
     const Neuron neuron = args.neuron;
     const i64 n = width(args, block);
     for (i64 t = 0; t < args.steps; ++t) {
         for (i64 o = 0; o < OUTPUTS; ++o) {
             v[o] = charged<Decay>(v[o], sums[t * next + o], bias[o], neuron);
-            const bool fires = v[o] > neuron.threshold;
+            const bool fires = v[o] > thresholds[o];
             spikes[o] = fires;
             v[o] = fires ? 0 : v[o];
         }

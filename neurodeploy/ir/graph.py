@@ -59,6 +59,11 @@ class Node:
         """A float attribute."""
         return float(self.attributes[attribute])  # type: ignore[arg-type]
 
+    @property
+    def thresholds(self) -> Tensor | int:
+        """The vth of a LIF, in weight units: one, or int64 that broadcasts to its shape."""
+        return self.tensors["thresholds"].astype(np.int64) if "thresholds" in self.tensors else self.integer("vth")
+
     def integers(self, attribute: str) -> tuple[int, ...]:
         """An attribute that is a tuple of integers."""
         value = self.attributes[attribute]

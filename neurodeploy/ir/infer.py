@@ -15,6 +15,8 @@ from neurodeploy.ir.graph import Node, Tensor
 from neurodeploy.ir.types import BINARY, Interval, ValueType
 from neurodeploy.numerics import NO_MEMORY
 
+MOST_THRESHOLDS = 4  # of a population; each costs a process on the chip
+
 Infer = Callable[[Node, tuple[ValueType, ...], int], ValueType]
 
 
@@ -105,15 +107,17 @@ def decay_of_current(node: Node) -> int:
 def lif_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:
     """lif: binary spikes of the shape of its input."""
     (x,) = inputs
-    bias = node.tensors["bias_mant"]
-    require(bias.ndim == len(x.shape), f"a bias of rank {len(x.shape)}", f"shape {bias.shape}")
-    fits = all(b in (1, n) for b, n in zip(bias.shape, x.shape, strict=True))
-    require(fits, f"a bias that broadcasts to {x.shape}", bias.shape)
+    for name, values in node.tensors.items():
+        require(values.ndim == len(x.shape), f"{name} of rank {len(x.shape)}", f"shape {values.shape}")
+        fits = all(b in (1, n) for b, n in zip(values.shape, x.shape, strict=True))
+        require(fits, f"{name} that broadcasts to {x.shape}", values.shape)
     require(0 <= node.integer("dv") <= 4095, "dv in 0..4095", node.integer("dv"))
     require(1 <= decay_of_current(node) <= NO_MEMORY, f"du in 1..{NO_MEMORY}", decay_of_current(node))
     require(node.integer("vth") >= 0, "vth >= 0", node.integer("vth"))
     for name in ("weight_exp", "bias_exp"):
         require(0 <= node.integer(name) < 32, f"{name} in 0..31", node.integer(name))
+    if "thresholds" in node.tensors:
+        _require_groups(node.tensors["thresholds"], node.integer("vth"))
     return ValueType(x.shape, BINARY)
 
 
@@ -125,6 +129,14 @@ def delay_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueTy
     require(fits, f"delays of rank {len(x.shape)} that broadcast to {x.shape}", delay.shape)
     require(delay.size > 0 and int(delay.min()) >= 0, "delays of at least 0", delay.min(initial=-1))
     return ValueType(x.shape, x.range.union(Interval(0, 0)) if delay.any() else x.range)
+
+
+def _require_groups(thresholds: Tensor, vth: int) -> None:
+    """Two to MOST_THRESHOLDS different thresholds, none negative, the largest of them vth: what bounds the membrane."""
+    distinct = np.unique(thresholds)
+    require(2 <= distinct.size <= MOST_THRESHOLDS, f"2..{MOST_THRESHOLDS} different thresholds", distinct.size)
+    require(distinct[0] >= 0, "thresholds >= 0", distinct[0])
+    require(distinct[-1] == vth, f"thresholds up to vth = {vth}", distinct[-1])
 
 
 def max_pool_type(node: Node, inputs: tuple[ValueType, ...], steps: int) -> ValueType:

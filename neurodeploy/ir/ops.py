@@ -90,10 +90,11 @@ _TABLE = (
         state=("v",),
     ),
     Op(
-        "lif", ("x",), LIF, ("bias_mant",), QUANTIZED, infer.lif_type,
+        "lif", ("x",), LIF, ("bias_mant", "thresholds?"), QUANTIZED, infer.lif_type,
         "a = x 2^weight_exp; v' = trunc0(v (4096 - dv) / 4096) + a 2^6 + bias_mant 2^bias_exp; s = v' > vth 2^6;"
         " v = 0 where s; v starts at 0 in each sample. With du, 1..4096, u in place of a 2^6:"
-        " u = trunc0(u (4096 - du) / 4096) + a 2^6, 0 at first, no matter who fires. Profile loihi-lava.",
+        " u = trunc0(u (4096 - du) / 4096) + a 2^6, 0 at first, no matter who fires. `thresholds`, where there are any,"
+        " hold the vth of each neuron, two to four different ones, the largest of them in vth. Profile loihi-lava.",
         state=("v",),
     ),
     Op(

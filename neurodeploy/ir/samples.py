@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.ir.graph import Attribute, Graph, Node, Source, Stage, Tensor, tensor
+from neurodeploy.ir.infer import MOST_THRESHOLDS
 from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.proof import node_bounds
 from neurodeploy.ir.types import BYTE, SIGNED_BYTE, ValueType
@@ -125,7 +126,20 @@ def lif(draft: Draft, value: str) -> str:
         node = Node("lif", "", (value,), own, {"bias_mant": bias})
         if all(bound.holds for bound in node_bounds(node, draft.known, draft.steps, profile)):
             break
-    return draft.add("lif", (value,), node.tensors, **own)
+    return draft.add("lif", (value,), {**node.tensors, **_grouped(bias, own["vth"], shape)}, **own)
+
+
+def _grouped(bias: Tensor, vth: int, shape: Shape) -> dict[str, Tensor]:
+    """For about every third LIF thresholds up to vth, which differ along some of the axes.
+
+    Drawn from chance of its own, so that graphs of a seed are those that they were, but for this.
+    """
+    rng = np.random.default_rng([vth, bias.size, int(np.abs(bias).sum())])
+    own = [n if rng.random() < 0.5 else 1 for n in shape]
+    values = np.append(rng.integers(0, vth, MOST_THRESHOLDS - 1, endpoint=True), vth)
+    found = tensor(rng.choice(values[rng.integers(0, MOST_THRESHOLDS - 1) :], own), np.int32)
+    legal = np.unique(found).size > 1 and found.max() == vth
+    return {"thresholds": found} if legal and rng.random() < 0.7 else {}
 
 
 def _current(draft: Draft, shrink: int) -> dict[str, int]:

@@ -32,10 +32,11 @@ LEAST_EVENT_OUTPUTS, LEAST_EVENT_CHANNELS = 128, 64  # below, listing the axons 
 
 @dataclass(frozen=True)
 class Neuron:
-    """A LIF as the kernels take it: (shift, decay bits, keep, threshold), its bias a channel, and its membrane."""
+    """A LIF as the kernels take it: (shift, decay bits, keep, threshold), bias and threshold a channel, and membrane."""
 
     numbers: tuple[int, int, int, int]
     bias: NDArray[np.int64]
+    thresholds: NDArray[np.int64]
     membrane: View | None
 
 
@@ -103,8 +104,8 @@ def write_spikes(recorder: Recorder, conv: Pending, neuron: Neuron) -> View:
     return replace(conv.view, buffer=buffer, type=Type.U8)
 
 
-def channel_bias(conv: Pending, bias: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """The bias of each output channel, or None where it may differ between positions.
+def by_channel(conv: Pending, bias: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The bias, or the threshold, of each output channel, or None where it may differ between positions.
 
     bias: of the rank of the value.  In one time step, positions may be merged with the channels into one axis.
     """
@@ -143,8 +144,7 @@ def _gemm(
     axons, numbers = conv.axons, neuron.numbers if neuron else NO_NEURON
     matrix = weights_of(conv.node.tensors["weight"], axons)
     zero = -axons.zero * matrix.sum(axis=1, dtype=np.int64) if axons.zero else np.zeros(len(matrix), np.int64)
-    start = np.zeros(-(-len(matrix) // TILE_OUTPUTS) * TILE_OUTPUTS, np.int64)
-    start[: len(matrix)] = bias + (zero << numbers[0])
+    start = _tiled(bias + (zero << numbers[0]))
     keep: Any = recorder.program.keep
     runs, positions = axons.runs, axons.positions
     if not conv.pool and axons.run_bytes == positions * axons.rows * axons.row:
@@ -159,6 +159,7 @@ def _gemm(
         axons.tap,
         matrix.shape[1] // TILE_GROUP,
         len(matrix),
+        keep(_tiled(neuron.thresholds).astype(np.int32)) if neuron else 0,
     ]
     recorder.add(
         "gemm",
@@ -173,6 +174,13 @@ def _gemm(
         lookup=tables,
         small=axons.most <= SIGNED_BYTE_MAX,
     )
+
+
+def _tiled(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number an output channel, with zeros up to whole tiles."""
+    found = np.zeros(-(-len(values) // TILE_OUTPUTS) * TILE_OUTPUTS, np.int64)
+    found[: len(values)] = values
+    return found
 
 
 def _takes_events(axons: Axons, matrix: NDArray[np.int8]) -> bool:

@@ -192,11 +192,11 @@ class _Planner:
         return None if view is None else replace(waiting, view=view)
 
     def _pools_into_lif(self, node: Node, waiting: conv.Pending) -> bool:
-        """Whether a LIF with a bias a channel alone reads the pooled sums."""
+        """Whether a LIF with a bias and a threshold a channel alone reads the pooled sums."""
         readers = [reader for reader in self.graph.consumers[node.name] if reader.name in self.readers]
         if not conv.can_pool(waiting) or len(readers) != 1 or readers[0].op != "lif":
             return False
-        return readers[0].tensors["bias_mant"].shape[1:] == (1, 1)
+        return all(values.shape[1:] == (1, 1) for values in readers[0].tensors.values())
 
     def _numbers(self, node: Node) -> tuple[int, int, int, int]:
         """(shift, decay bits, keep, threshold in membrane units); a lasting current comes in membrane units."""
@@ -221,38 +221,55 @@ class _Planner:
     def _fused_current(self, node: Node, waiting: conv.Pending) -> View:
         """The same straight from the convolution (and pooling) before it."""
         current = replace(waiting.view, buffer=Buffer(Space.ARENA, 4 * int(np.prod(waiting.base.shape))), type=Type.I32)
-        nothing = np.zeros(waiting.outputs, np.int64)
-        conv.write_spikes(self.recorder, waiting, conv.Neuron(self._current_numbers(node), nothing, current))
+        numbers, nothing = self._current_numbers(node), np.zeros(waiting.outputs, np.int64)
+        neuron = conv.Neuron(numbers, nothing, np.full(waiting.outputs, INT32.hi), current)
+        conv.write_spikes(self.recorder, waiting, neuron)
         return current
+
+    def _thresholds(self, node: Node) -> NDArray[np.int64]:
+        """In membrane units, of the rank of the value."""
+        found = np.broadcast_to(node.thresholds, node.tensors.get("thresholds", node.tensors["bias_mant"]).shape)
+        return found.astype(np.int64) << self.profile.threshold_shift
 
     def _fused_lif(self, node: Node, waiting: conv.Pending) -> View | None:
         if remembers(node):
             return self._lif(node, self._fused_current(node, waiting))
-        bias = conv.channel_bias(waiting, _bias(node))
-        if bias is None:
+        bias, thresholds = (conv.by_channel(waiting, own) for own in (_bias(node), self._thresholds(node)))
+        if bias is None or thresholds is None:
             return None
         kept = None
         if node.name in self.probes:
             size = 4 * int(np.prod(waiting.base.shape))
             kept = replace(waiting.view, buffer=Buffer(Space.ARENA, size), type=Type.I32)
-        y = conv.write_spikes(self.recorder, waiting, conv.Neuron(self._numbers(node), bias, kept))
+        y = conv.write_spikes(self.recorder, waiting, conv.Neuron(self._numbers(node), bias, thresholds, kept))
         return self._probed(node, y, kept)
 
     def _lif(self, node: Node, x: View) -> View:
-        recorder, bias = self.recorder, self.recorder.constant(_bias(node).astype(np.int32), Type.I32)
+        recorder, own = self.recorder, [_bias(node)]
+        if "thresholds" in node.tensors:  # they share the strides of the bias
+            own = list(np.broadcast_arrays(*own, self._thresholds(node)))
+        bias, *thresholds = (recorder.constant(values.astype(np.int32), Type.I32) for values in own)
         y = recorder.new(x.shape, memory_order(x), Type.U8)
         kept = replace(y, buffer=Buffer(Space.ARENA, 4 * y.buffer.size), type=Type.I32)
         kept_view = kept if node.name in self.probes else None
-        self._charge(x, y, kept_view, bias, self._numbers(node))
+        self._charge(x, y, kept_view, bias, self._numbers(node), *thresholds)
         return self._probed(node, y, kept_view)
 
-    def _charge(self, x: View, y: View, kept: View | None, bias: View, numbers: tuple[int, int, int, int]) -> None:
-        """Neurons of input x: spikes y, membranes after reset."""
+    def _charge(
+        self,
+        x: View,
+        y: View,
+        kept: View | None,
+        bias: View,
+        numbers: tuple[int, int, int, int],
+        thresholds: View | None = None,
+    ) -> None:
+        """Neurons of input x: spikes y, membranes after reset; thresholds: of each, with the strides of the bias."""
         shape = x.shape[1:]
         over = loop(shape, x.strides[1:], y.strides[1:], bias.broadcast(shape).strides[1:], key=1)
         self.recorder.add(
             "lif",
-            {"x": x, "y": y, "v": kept, "bias": bias},
+            {"x": x, "y": y, "v": kept, "bias": bias, "thresholds": thresholds},
             loop=over,
             neuron=numbers,
             steps=self.graph.steps,

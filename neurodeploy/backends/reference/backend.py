@@ -145,7 +145,7 @@ def _lif(node: Node, x: Int64, membrane: dict[str, Int64], current: dict[str, In
     bias = node.tensors["bias_mant"].astype(np.int64) << node.integer("bias_exp")
     before = membrane.get(node.name, np.zeros_like(x))
     activation = x << node.integer("weight_exp")
-    vth, dv = node.integer("vth"), node.integer("dv")
+    vth, dv = node.thresholds, node.integer("dv")
     if not remembers(node):
         spikes, membrane[node.name] = lif_step(activation, before, bias, vth, dv, profile)
         return spikes

@@ -80,6 +80,7 @@ TENSOR_DTYPES: dict[tuple[str, str], tuple[DTypeLike, ...]] = {
     ("conv", "weight"): (np.int8,),
     ("lif", "bias_mant"): (np.int16, np.int32, np.int64),
     ("delay", "delay"): (np.int16,),
+    ("lif", "thresholds"): (np.int32,),
     ("readout", "bias"): (np.int64,),
 }
 ELEMENTS: dict[int, Any] = {

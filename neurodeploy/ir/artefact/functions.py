@@ -18,6 +18,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from onnx import parser
 
 from neurodeploy.ir.graph import Node
+from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.types import BYTE, ValueType
 
 DOMAIN = "neurodeploy"
@@ -52,12 +53,15 @@ def _with_current(node: Node, inputs: tuple[ValueType, ...]) -> bool:
 class Body:
     """One way to compute an op. Of an op's bodies the first whose `fits` holds for node and input types is taken.
 
+    extras: the optional tensors of the op that it takes, all of them and no others.
+
     No name is that of a standard op with a required attribute: onnx's ReferenceEvaluator would ask for it.
     """
 
     op: str
     text: str
     fits: Choice = _always
+    extras: frozenset[str] = frozenset()
 
 
 _CODES = """
@@ -129,7 +133,7 @@ _CONV_DENSE = """ConvDense <stride, padding, groups, type> (x, weight) => (y) {
   y = Cast <to: int = @type> (sums)
 }"""
 
-_ACTIVATION = """ (x, bias_mant) => (y, membrane) {
+_ACTIVATION = """
   two = Constant <value_int = 2> ()
   unit = Constant <value_int = 4096> ()
   fraction = Constant <value_int = 64> ()
@@ -180,10 +184,9 @@ _MEMBRANE = """
   neurons = Shape <start = 1> (currents)
   start = Expand (zero, neurons)
   dv = Constant <value_int: int = @dv> ()
-  keep = Sub (unit, dv)
-  vth = Constant <value_int: int = @vth> ()
-  ceiling = Mul (vth, fraction)
-  ceiling_int = Cast <to = 6> (ceiling)
+  keep = Sub (unit, dv)"""
+
+_FIRE = """
   last, spikes, membranes = Scan <num_scan_inputs = 1, body = step (int32[?] v, int32[?] u)
       => (int32[?] v_next, uint8[?] s, int32[?] v_after) {
     v_wide = Cast <to = 7> (v)
@@ -203,8 +206,31 @@ _MEMBRANE = """
   membrane = Reshape (membranes, shape)
 }"""
 
-_LIF = f"Lif <vth, dv, weight_exp, bias_exp, steps>{_ACTIVATION}{_CURRENT}{_MEMBRANE}"
-_CUBA_LIF = f"CubaLif <vth, dv, du, weight_exp, bias_exp, steps>{_ACTIVATION}{_LASTING_CURRENT}{_MEMBRANE}"
+_VTH = """
+  vth = Constant <value_int: int = @vth> ()
+  ceiling = Mul (vth, fraction)
+  ceiling_int = Cast <to = 6> (ceiling)"""
+
+_THRESHOLDS = """
+  fraction_int = Cast <to = 6> (fraction)
+  ceilings = Mul (thresholds, fraction_int)
+  values = Shape (x)
+  ceilings_all = Expand (ceilings, values)
+  ceilings_rows = Reshape (ceilings_all, rows)
+  first = Constant <value_int = 0> ()
+  ceiling_int = Gather <axis = 0> (ceilings_rows, first)"""
+
+
+def _lif(name: str, attributes: str, ports: str, current: str, ceiling: str) -> str:
+    """A LIF of its pieces; `ceiling` computes the threshold in membrane units, of all neurons or of each."""
+    head = f"{name} <{attributes}, weight_exp, bias_exp, steps> ({ports}) => (y, membrane) {{"
+    return f"{head}{_ACTIVATION}{current}{_MEMBRANE}{ceiling}{_FIRE}"
+
+
+_LIF = _lif("Lif", "vth, dv", "x, bias_mant", _CURRENT, _VTH)
+_CUBA_LIF = _lif("CubaLif", "vth, dv, du", "x, bias_mant", _LASTING_CURRENT, _VTH)
+_LIF_GROUPS = _lif("LifGroups", "vth, dv", "x, bias_mant, thresholds", _CURRENT, _THRESHOLDS)
+_CUBA_LIF_GROUPS = _lif("CubaLifGroups", "vth, dv, du", "x, bias_mant, thresholds", _LASTING_CURRENT, _THRESHOLDS)
 
 _DELAY = """Delay <steps, column> (x, delay) => (y) {
   steps = Constant <value_ints: ints = @steps> ()
@@ -311,6 +337,8 @@ _READOUT = """Readout <steps> (x, bias) => (y) {
   y = Add (total, bias_wide)
 }"""
 
+_GROUPED = frozenset({"thresholds"})
+
 BODIES = (
     Body("encode", _ENCODE),
     Body("encode_events", _ENCODE_EVENTS),
@@ -320,6 +348,8 @@ BODIES = (
     Body("lif", _CUBA_LIF, _with_current),
     Body("lif", _LIF),
     Body("delay", _DELAY),
+    Body("lif", _CUBA_LIF_GROUPS, _with_current, _GROUPED),
+    Body("lif", _LIF_GROUPS, extras=_GROUPED),
     Body("max_pool", _MAX_POOL),
     Body("add", _ADD),
     Body("gate", _GATE),
@@ -344,8 +374,9 @@ def function(body: Body) -> onnx.FunctionProto:
 
 
 def body_for(node: Node, inputs: tuple[ValueType, ...]) -> Body:
-    """The body that computes a node on inputs of these types."""
-    return next(body for body in BODIES if body.op == node.op and body.fits(node, inputs))
+    """The body that computes a node of a quantized graph on inputs of these types."""
+    extras = node.tensors.keys() - OPS[node.op].required_tensors
+    return next(body for body in BODIES if body.op == node.op and body.extras == extras and body.fits(node, inputs))
 
 
 def op_names() -> dict[str, str]:
