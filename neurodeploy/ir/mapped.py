@@ -176,12 +176,37 @@ class Crossbar:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A layer whose neurons lie in several populations, one a threshold.
+
+    shape: of the layer's neurons.  parts: (population, flat index in the layer of each of its neurons, int64 [size]).
+    """
+
+    shape: tuple[int, ...]
+    parts: tuple[tuple[str, NDArray[np.int64]], ...]
+
+    @property
+    def size(self) -> int:
+        """Neurons of the layer."""
+        return prod(self.shape)
+
+    def joined(self, values: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """[N, *shape] from the parts' own values [N, *], by population."""
+        first = values[self.parts[0][0]]
+        whole = np.empty((len(first), self.size), first.dtype)
+        for name, members in self.parts:
+            whole[:, members] = values[name].reshape(len(first), -1)
+        return whole.reshape(len(first), *self.shape)
+
+
+@dataclass(frozen=True)
 class MappedGraph:
     """A network of populations and crossbars, for samples that stream back to back, T steps each.
 
     populations: in order of evaluation (a crossbar's source may come later only if no path needs it: there are no
     cycles).  output: the population whose payloads, summed over the T steps of a sample, plus bias, are the logits.
-    views: value of the quantized graph -> (population, views that give the population the value's shape).
+    views: value of the quantized graph -> (population, or one of `wholes`; views that give it the value's shape).
+    wholes: layers of several thresholds, each of which is a population for every one of them.
     neurons: whether custom kinds may be in it.  period: time steps a step of the network takes.
     """
 
@@ -197,11 +222,17 @@ class MappedGraph:
     views: Mapping[str, tuple[str, Views]]
     neurons: NeuronChoice = "stock"
     period: int = 1
+    wholes: Mapping[str, Whole] = field(default_factory=dict)
 
     @cached_property
     def by_name(self) -> Mapping[str, Population]:
         """Populations by name."""
         return {population.name: population for population in self.populations}
+
+    @property
+    def probed(self) -> tuple[str, ...]:
+        """What can be probed: values of the quantized graph that LIF populations compute, in their order."""
+        return tuple(dict.fromkeys(p.value for p in self.populations if p.spiking and p.value))
 
     @property
     def image_shape(self) -> tuple[int, ...]:

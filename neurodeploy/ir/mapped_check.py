@@ -53,7 +53,7 @@ def rules(graph: MappedGraph) -> Iterator[Rule]:
     """Every rule of every part, whether it holds or not."""
     profile = PROFILES[graph.profile]
     known = [c for c in graph.crossbars if {c.source, c.target} <= set(graph.by_name)]
-    found = [*_name_rules(graph, len(known)), *_wiring_rules(graph, known)]
+    found = [*_name_rules(graph, len(known)), *_whole_rules(graph), *_wiring_rules(graph, known)]
     found += [rule for p in graph.populations for rule in _population_rules(p, profile)]
     found += [rule for c in known for rule in _crossbar_rules(c, graph, profile)]
     found += [Rule(CUSTOM, *claim) for claim in custom_claims(graph)]
@@ -76,10 +76,21 @@ def _name_rules(graph: MappedGraph, known: int) -> Iterator[Rule]:
         size = graph.output_bias.size
         yield Rule(SHAPES, graph.output, f"an output bias of {output.size}", size == output.size, size)
     for value, (name, views) in graph.views.items():
-        seen = graph.by_name.get(name)
+        seen = graph.wholes.get(name) or graph.by_name.get(name)
         yield Rule(NAMES, value, "a view of a population", seen is not None, name)
         if seen:
             yield Rule(SHAPES, value, "views that fit", _seen(seen.shape, views) is not None, str(seen.shape))
+
+
+def _whole_rules(graph: MappedGraph) -> Iterator[Rule]:
+    """Each neuron of a layer lies in one of its populations."""
+    for name, whole in graph.wholes.items():
+        sizes = {part: graph.by_name[part].size if part in graph.by_name else None for part, _ in whole.parts}
+        held = {part: members.size for part, members in whole.parts}
+        yield Rule(NAMES, name, f"populations of {held} neurons", sizes == held, str(sizes))
+        found = np.sort(np.concatenate([members for _, members in whole.parts]))
+        whole_once = np.array_equal(found, np.arange(whole.size))
+        yield Rule(SHAPES, name, f"each of {whole.size} neurons in one population", whole_once, f"{found.size} entries")
 
 
 def _wiring_rules(graph: MappedGraph, known: list[Crossbar]) -> Iterator[Rule]:

@@ -9,7 +9,7 @@ from neurodeploy.ir.chip import Filters, Nest
 from neurodeploy.ir.mapped import PORTS, ConvWeights, Population, Port, View, Views
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.mapping.layout import Layout, dense, nest, regridded, renumbered
-from neurodeploy.numerics import Profile
+from neurodeploy.numerics import Int64, Profile
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Network:
     steps: int
     populations: dict[str, Population] = field(default_factory=dict)
     crossbars: list[Joint] = field(default_factory=list)
+    thresholds: dict[str, Int64] = field(default_factory=dict)  # of populations that have several, as the LIF has them
     period: int = 1
 
     def layout(self, signal: Signal) -> Layout:

@@ -36,6 +36,7 @@ from neurodeploy.ir.verify import types
 from neurodeploy.mapping.attention import Form, forms_of, lowered, operand, order_of, product
 from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, reshaped
 from neurodeploy.mapping.delay import delayed
+from neurodeploy.mapping.groups import split
 from neurodeploy.mapping.layout import dense, listed, nest
 from neurodeploy.mapping.pool import any_of_window, largest_by_ports, largest_of_window
 from neurodeploy.mapping.reassociate import reassociate
@@ -179,7 +180,7 @@ def materialised(state: Lowering) -> MappedGraph:
         Crossbar(j.name, j.source, j.target, listed(j.pattern), j.port, j.delay, j.early, j.late)
         for j in network.crossbars
     )
-    return MappedGraph(
+    found = MappedGraph(
         neurons=state.neurons,
         name=graph.name,
         profile=graph.profile,
@@ -193,6 +194,7 @@ def materialised(state: Lowering) -> MappedGraph:
         output_scale=graph.output_scale,
         views={name: (signal.population, signal.views) for name, signal in signals.items()},
     )
+    return split(found, network.thresholds)
 
 
 def _encode(state: Lowering, node: Node) -> Signal:
@@ -263,6 +265,8 @@ def _lif(state: Lowering, node: Node) -> Signal:
         resets=True,
         value=node.name,
     )
+    if "thresholds" in node.tensors:
+        state.network.thresholds[node.name] = node.tensors["thresholds"].astype(np.int64)
     return state.network.land(population, drive)
 
 
@@ -366,10 +370,12 @@ def _through(state: Lowering, node: Node, view: View) -> Signal | Several:
 def _readout(state: Lowering, node: Node) -> Signal:
     """The host sums the payloads of the head over the T steps of a sample, and adds the bias.
 
-    It takes neurons in their own order: a value whose views reorder them lands once more, in the order of the classes.
+    It takes the neurons of one population in their own order: what views reorder, or has several thresholds, lands once
+    more, in the order of the classes.
     """
     signal = state.signal(node.inputs[0])
-    if state.network.layout(signal).is_dense(state.network.populations[signal.population].shape):
+    whole = state.network.layout(signal).is_dense(state.network.populations[signal.population].shape)
+    if whole and signal.population not in state.network.thresholds:
         return signal
     return state.network.graded(node.name, state.network.relayed(signal))
 

@@ -93,6 +93,9 @@ def plan(graph: Graph) -> Plan | None:
         walk.visit(node)
     for node in graph.of("delay"):
         walk.refuse(node, "delays of the network", "time steps that are steps of the network")
+    for node in graph.of("lif"):
+        if "thresholds" in node.tensors:
+            walk.refuse(node, "threshold groups", "one threshold a layer")
     if walk.findings:
         raise UnsupportedModelError(walk.findings)
     phases = {name: tokens if tokens.ndim == 0 else walk.period - 1 - tokens for name, tokens in walk.tokens.items()}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from neurodeploy.backends.lava.readme import readme
 from neurodeploy.backends.lava.runtime.network import FORMAT, INDICES, VERSION
 from neurodeploy.errors import Finding, UsageError
-from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, Views
+from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, Views, Whole
 from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.types import BINARY, BYTE, SIGNED_BYTE, Interval
 
@@ -42,7 +42,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def lif_values(graph: MappedGraph) -> tuple[str, ...]:
     """What can be probed: values of the quantized graph that LIF populations compute, in their order."""
-    return tuple(p.value for p in graph.populations if p.spiking and p.value)
+    return graph.probed
 
 
 def export(graph: MappedGraph, target: Path, overwrite: bool = False) -> Path:
@@ -120,6 +120,7 @@ def _plain(graph: MappedGraph, arrays: Arrays) -> dict[str, Any]:
         "populations": [_population(p, f"p{i}", arrays) for i, p in enumerate(graph.populations)],
         "crossbars": [_crossbar(c, f"c{i}", arrays) for i, c in enumerate(graph.crossbars)],
         "probes": dict(_probes(graph)),
+        "wholes": {name: _whole(whole, f"w{i}", arrays) for i, (name, whole) in enumerate(graph.wholes.items())},
     }
 
 
@@ -128,6 +129,12 @@ def _probes(graph: MappedGraph) -> Iterator[tuple[str, dict[str, Any]]]:
     for value in lif_values(graph):
         population, views = graph.views.get(value, (by_value[value].name, ()))
         yield value, {"population": population, "views": views}
+
+
+def _whole(whole: Whole, key: str, arrays: Arrays) -> dict[str, Any]:
+    """A layer of several thresholds: its shape, and where the neurons of each of its populations lie in it."""
+    arrays |= {f"{key}.{i}": _steps(members) for i, (_, members) in enumerate(whole.parts)}
+    return {"shape": whole.shape, "parts": {name: f"{key}.{i}" for i, (name, _) in enumerate(whole.parts)}}
 
 
 def _population(p: Population, key: str, arrays: Arrays) -> dict[str, Any]:

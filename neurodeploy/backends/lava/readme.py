@@ -56,7 +56,7 @@ def readme(graph: MappedGraph) -> str:
         depth=graph.depth,
         populations=", ".join(f"{count} {kind}" for kind, count in kinds.items()),
         crossbars=len(graph.crossbars),
-        probes=sum(1 for p in graph.populations if p.spiking and p.value),
+        probes=len(graph.probed),
     )
 
 

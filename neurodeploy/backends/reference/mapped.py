@@ -40,8 +40,8 @@ def run_mapped(
     progress(done, total) counts time steps.  Raises UsageError for bad images or probes.
     """
     checked = check_images(images, mapped.image_shape)
-    names = select_probes(probes, [p.value for p in mapped.populations if p.spiking and p.value])
-    watched = {mapped.views[name][0] for name in names} | {mapped.output}
+    names = select_probes(probes, mapped.probed)
+    watched = {part for name in names for part in _populations(mapped, name)} | {mapped.output}
     start = time.perf_counter()
     chip = _Chip(mapped, _encode(mapped, checked))
     total, last = len(checked) * mapped.steps, max(p.depth for p in mapped.populations)
@@ -73,11 +73,18 @@ def _encode(mapped: MappedGraph, images: Images) -> Int64:
     return np.repeat(codes.reshape(len(codes), -1), mapped.steps, axis=0)
 
 
+def _populations(mapped: MappedGraph, value: str) -> tuple[str, ...]:
+    """The populations that hold a value: one, or one a threshold."""
+    name, _ = mapped.views[value]
+    return tuple(part for part, _ in mapped.wholes[name].parts) if name in mapped.wholes else (name,)
+
+
 def _shaped(mapped: MappedGraph, value: str, trace: dict[str, NDArray[np.int32]], count: int) -> NDArray[np.int32]:
     """[N, T, *shape] of a value, from the flat steps of the population that holds it."""
     name, views = mapped.views[value]
-    shape = mapped.by_name[name].shape
-    rows = [apply_views(row.reshape(shape), views) for row in trace[name]]
+    whole = mapped.wholes.get(name)
+    steps = whole.joined(trace) if whole else trace[name].reshape(-1, *mapped.by_name[name].shape)
+    rows = [apply_views(row, views) for row in steps]
     return np.stack(rows).reshape(count, mapped.steps, *rows[0].shape)
 
 

@@ -75,10 +75,18 @@ class Crossbar:
 
 @dataclass(frozen=True)
 class Probe:
-    """A LIF value: its population, and the views that give the population the value's shape."""
+    """A LIF value: its population, or one of the network's wholes, and the views that give it the value's shape."""
 
     population: str
     views: Views
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A layer of several thresholds, one population each: population -> where its neurons lie among the layer's."""
+
+    shape: Shape
+    parts: Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ class Network:
     output_bias: NDArray[np.int64]
     output_scale: float
     probes: Mapping[str, Probe]
+    wholes: Mapping[str, Whole]
 
     @property
     def source(self) -> Population:
@@ -181,7 +190,12 @@ def _network(plain: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Netwo
         output_bias=arrays["output_bias"].astype(np.int64),
         output_scale=plain["output"]["scale"],
         probes={name: Probe(p["population"], _views(p["views"])) for name, p in plain["probes"].items()},
+        wholes={name: _whole(fields, arrays) for name, fields in plain.get("wholes", {}).items()},
     )
+
+
+def _whole(fields: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Whole:
+    return Whole(tuple(fields["shape"]), {name: np.cumsum(arrays[key]) for name, key in fields["parts"].items()})
 
 
 def _population(fields: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Population:

@@ -40,7 +40,7 @@ class Recorder:
     def __init__(self, network: Network, samples: int, probes: Sequence[str]) -> None:
         self.network = network
         self.probes = tuple(probes)
-        self.lifs = {network.probes[name].population for name in self.probes}
+        self.lifs = {part for name in self.probes for part in self._parts(network.probes[name].population)}
         self.populations = {network.output, *self.lifs}
         count = samples * network.steps
         shapes = {name: (count, *network.populations[name].shape) for name in self.populations}
@@ -85,6 +85,21 @@ class Recorder:
 
     def _view(self, name: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
         probe = self.network.probes[name]
-        flat = arrays[probe.population]
+        flat = self._joined(probe.population, arrays)
         split = flat.reshape(-1, self.network.steps, *flat.shape[1:])
         return apply_views(split, probe.views, axes=2)
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        """The populations that hold a layer: one, or one a threshold."""
+        return tuple(self.network.wholes[name].parts) if name in self.network.wholes else (name,)
+
+    def _joined(self, name: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """A population's rows, or those of all parts of a layer, each neuron at its place."""
+        if name not in self.network.wholes:
+            return arrays[name]
+        whole = self.network.wholes[name]
+        first = arrays[next(iter(whole.parts))]
+        rows = np.empty((len(first), np.prod(whole.shape)), first.dtype)
+        for part, members in whole.parts.items():
+            rows[:, members] = arrays[part].reshape(len(first), -1)
+        return rows.reshape(len(first), *whole.shape)

@@ -1,0 +1,141 @@
+"""Threshold groups on the chip: a population whose neurons have k thresholds becomes k populations, one a threshold.
+
+A stock Lava LIF has one `vth`. The lowering makes one population of a layer, whatever its thresholds; here, where all
+crossbars are known, it is taken apart, and so is every crossbar from and to it: each part of its source has synapses to
+each part of its target. Depths and delays stay as they were, so every spike and membrane does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, Whole
+from neurodeploy.ir.unrolled import image_of, result_of, unrolled
+from neurodeploy.numerics import Int64
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A population in parts.  members: of each part, its neurons' flat indices in the whole, in the part's own order.
+
+    part, place: of each neuron of the whole, the number of its part and its flat index there.
+    """
+
+    populations: tuple[Population, ...]
+    members: tuple[Int64, ...]
+    part: Int64
+    place: Int64
+
+
+def split(graph: MappedGraph, thresholds: Mapping[str, Int64]) -> MappedGraph:
+    """The graph with one population a threshold; thresholds: population -> vth that broadcasts to its shape."""
+    if not thresholds:
+        return graph
+    parts = {p.name: _parts(p, thresholds.get(p.name)) for p in graph.populations}
+    wholes = {
+        name: Whole(graph.by_name[name].shape, tuple(zip((p.name for p in own.populations), own.members, strict=True)))
+        for name, own in parts.items()
+        if name in thresholds
+    }
+    return replace(
+        graph,
+        populations=tuple(part for own in parts.values() for part in own.populations),
+        crossbars=tuple(piece for crossbar in graph.crossbars for piece in _pieces(crossbar, graph, parts)),
+        wholes=wholes,
+    )
+
+
+def _parts(whole: Population, thresholds: Int64 | None) -> Parts:
+    """The parts, lowest threshold first; one of shape [neurons along the axes of thresholds, *other axes]."""
+    if thresholds is None:
+        every = np.arange(whole.size)
+        return Parts((whole,), (every,), np.zeros(whole.size, np.int64), every)
+    own = tuple(axis for axis, size in enumerate(thresholds.shape) if size > 1)
+    index = _front(np.arange(whole.size).reshape(whole.shape), own)
+    values = _front(thresholds, own).reshape(-1)
+    bias = whole.bias_mant.reshape((1,) * (len(whole.shape) - whole.bias_mant.ndim) + whole.bias_mant.shape)
+    wide = [n if axis in own else bias.shape[axis] for axis, n in enumerate(whole.shape)]
+    biases = _front(np.broadcast_to(bias, wide), own)
+    part, place = np.empty(whole.size, np.int64), np.empty(whole.size, np.int64)
+    populations, members = [], []
+    for number, vth in enumerate(np.unique(values)):
+        chosen = values == vth
+        members.append(index[chosen].reshape(-1))
+        part[members[-1]], place[members[-1]] = number, np.arange(members[-1].size)
+        fields = {"shape": index[chosen].shape, "vth": int(vth), "bias_mant": biases[chosen]}
+        populations.append(replace(whole, name=f"{whole.name}/vth{vth}", **fields))
+    return Parts(tuple(populations), tuple(members), part, place)
+
+
+def _front(array: Int64, axes: tuple[int, ...]) -> Int64:
+    """The axes merged into one, in front of the others."""
+    moved = np.moveaxis(array, axes, range(len(axes)))
+    return moved.reshape(-1, *moved.shape[len(axes) :])
+
+
+def _pieces(crossbar: Crossbar, graph: MappedGraph, parts: Mapping[str, Parts]) -> Iterator[Crossbar]:
+    """A crossbar from each part of its source to each of its target; none without synapses, if another is there."""
+    source, target = parts[crossbar.source], parts[crossbar.target]
+    if len(source.populations) == len(target.populations) == 1:
+        yield crossbar
+        return
+    weights = crossbar.weights
+    if isinstance(weights, ConvWeights):
+        shared = dict(_shared(weights, graph.by_name[crossbar.source].shape, source, target))
+        weights = unrolled(weights, graph.by_name[crossbar.source].shape) if not shared else weights
+    for q, onto in enumerate(target.populations):
+        if isinstance(weights, ConvWeights):
+            found = [(p, shared[p, q]) for p in range(len(source.populations))]
+        else:
+            found = [(p, _chosen(weights, source, target, p, q)) for p in range(len(source.populations))]
+            found = [(p, piece) for p, piece in found if piece.weights.size] or found[:1]
+        for p, piece in found:
+            suffix = crossbar.name.removeprefix(f"{crossbar.source}->{crossbar.target}")
+            of = source.populations[p].name
+            yield replace(crossbar, name=f"{of}->{onto.name}{suffix}", source=of, target=onto.name, weights=piece)
+
+
+def _chosen(weights: SparseWeights, source: Parts, target: Parts, p: int, q: int) -> SparseWeights:
+    """The synapses from part p of the source to part q of the target."""
+    kept = (source.part[weights.cols] == p) & (target.part[weights.rows] == q)
+    rows, cols = target.place[weights.rows[kept]], source.place[weights.cols[kept]]
+    return SparseWeights(rows, cols, weights.weights[kept], weights.exponent)
+
+
+def _shared(
+    weights: ConvWeights, shape: tuple[int, ...], source: Parts, target: Parts
+) -> Iterator[tuple[tuple[int, int], ConvWeights]]:
+    """(part of the source, part of the target) -> the channels of the convolution between them.
+
+    Nothing where it has several groups, or where a part is not made of channels in the order of the convolution: its
+    weights are shared no more then.
+    """
+    image = image_of(weights, shape)
+    inputs, outputs = _channels(image, source), _channels(result_of(weights, image.shape), target)
+    if inputs is None or outputs is None or weights.groups > 1:
+        return
+    for (p, of), (q, onto) in product(enumerate(inputs), enumerate(outputs)):
+        yield (p, q), replace(
+            weights,
+            weight=weights.weight[np.ix_(onto, of)],
+            in_views=weights.in_views if len(inputs) == 1 else (("reshape", (len(of), *image.shape[1:])),),
+            out_views=weights.out_views if len(outputs) == 1 else (("reshape", target.populations[q].shape),),
+        )
+
+
+def _channels(image: Int64, parts: Parts) -> list[Int64] | None:
+    """The channels of an image [C, H, W] of neurons that each part holds, in this very order; None if it does not."""
+    number, found = parts.part[image].reshape(len(image), -1), []
+    if (number != number[:, :1]).any():
+        return None
+    for part, population in enumerate(parts.populations):
+        channels = np.flatnonzero(number[:, 0] == part)
+        places = parts.place[image[channels]].reshape(-1)
+        if len(parts.populations) > 1 and not np.array_equal(places, np.arange(population.size)):
+            return None
+        found.append(channels)
+    return found
