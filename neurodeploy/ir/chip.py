@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.ir.mapped import CUSTOM, PopulationKind, Port
+from neurodeploy.ir.mapped import CUSTOM, PopulationKind, Port, Whole
 from neurodeploy.ir.types import Interval
 from neurodeploy.numerics import NO_MEMORY
 
@@ -160,7 +160,7 @@ def taps(filters: Filters, axis: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class ChipNetwork:
-    """Populations in order of evaluation, and their synapses; T = steps; output as in the mapped graph."""
+    """Populations in order of evaluation, and their synapses; T = steps; output and wholes as in the mapped graph."""
 
     name: str
     profile: str
@@ -169,6 +169,7 @@ class ChipNetwork:
     synapses: tuple[Synapses, ...]
     output: str
     period: int = 1
+    wholes: Mapping[str, Whole] = field(default_factory=dict)
 
     @cached_property
     def by_name(self) -> Mapping[str, Neurons]:

@@ -25,8 +25,8 @@ MOST_COMPUTED = 1 << 25  # neurons of helpers, 20 bytes each; larger ones are le
 class Meter:
     """Counts, for every neuron that can be known, the steps in which it sent something.
 
-    direct: value of the graph -> population.  helpers: that are computed, in order of depth.  What may send in each
-    time step of a period (buses of streamed attention) is left to the bound.
+    direct: value of the graph -> population, or whole of several.  helpers: that are computed, in order of depth.
+    What may send in each time step of a period (buses of streamed attention) is left to the bound.
     """
 
     network: ChipNetwork
@@ -34,6 +34,7 @@ class Meter:
     helpers: tuple[Neurons, ...]
     look: Callable[[Mapping[str, Rates]], None] | None = None
     _now: dict[str, Rates] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
     _counts: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     _steps: int = 0
 
@@ -47,12 +48,14 @@ class Meter:
         same = {n.name: n.op for n in lowered.nodes if n.op != "readout" and _alike(graph, n.name, n.op, n.inputs)}
         values = {n.value or n.name: n for n in network.neurons if not n.every}
         sizes = {name: value.size for name, value in types(lowered).items()}
+        whole = {name: name for name in network.wholes if name in same}
         direct = {
             value: n.name
             for value, n in values.items()
-            if value in same and sizes[value] == n.size and _plain(network, n, same[value])
+            if value in same and value not in whole and sizes[value] == n.size and _plain(network, n, same[value])
         }
-        known, helpers, room = set(direct.values()), list[Neurons](), MOST_COMPUTED
+        parts = {part for name in whole for part, _ in network.wholes[name].parts}
+        known, helpers, room = {*direct.values(), *parts}, list[Neurons](), MOST_COMPUTED
         for neurons in sorted(network.neurons, key=lambda n: n.depth):
             inputs = network.inputs(neurons.name)
             memoryless = not neurons.resets and neurons.bias == "none" and neurons.kind in COMPUTED
@@ -68,15 +71,18 @@ class Meter:
                 room -= neurons.size
                 helpers.append(neurons)
                 known.add(neurons.name)
-        return cls(network, direct, tuple(helpers))
+        return cls(network, direct | whole, tuple(helpers))
 
     def add(self, name: str, values: NDArray[np.int64]) -> None:
         """Take one value [1, *shape] of one step; once all of a step have come, helpers follow."""
         if name not in self.direct:
             return
-        population = self.network.by_name[self.direct[name]]
-        self._now[population.name] = values.astype(np.float64).reshape(population.shape)
-        if len(self._now) == len(self.direct):
+        flat = values.astype(np.float64).reshape(-1)
+        whole = self.network.wholes.get(name)
+        for part, members in whole.parts if whole else ((self.direct[name], slice(None)),):
+            self._now[part] = flat[members].reshape(self.network.by_name[part].shape)
+        self._seen.add(name)
+        if len(self._seen) == len(self.direct):
             self._finish()
 
     def _finish(self) -> None:
@@ -88,6 +94,7 @@ class Meter:
         if self.look:
             self.look(self._now)
         self._now.clear()
+        self._seen.clear()
         self._steps += 1
 
     def _sent(self, neurons: Neurons) -> Rates:

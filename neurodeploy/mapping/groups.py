@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 
 import numpy as np
 
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, Population, SparseWeights, Whole
 from neurodeploy.ir.unrolled import image_of, result_of, unrolled
+from neurodeploy.mapping.builder import Joint
 from neurodeploy.numerics import Int64
 
 
@@ -29,27 +31,40 @@ class Parts:
     members: tuple[Int64, ...]
     part: Int64
     place: Int64
+    channels: tuple[tuple[int, int], ...] = ()  # (stride, size) of the axes along which thresholds differ
+
+    def whole(self, shape: tuple[int, ...]) -> Whole:
+        """Where the neurons of a layer of this shape are."""
+        return Whole(shape, tuple(zip((p.name for p in self.populations), self.members, strict=True)))
+
+    def moves(self, size: int, move: int) -> bool:
+        """Whether a loop of the whole moves along its channels."""
+        reach = (size - 1) * move
+        return any(move % (stride * n) and reach >= stride for stride, n in self.channels)
+
+    def step(self, first: int, size: int, move: int) -> int | None:
+        """How far a loop that stays in its channels moves within the part; None where that is no one distance."""
+        if size == 1 or move == 0:
+            return 0
+        places = self.place[first + np.arange(size) * move]
+        step = int(places[1] - places[0])
+        return step if (np.diff(places) == step).all() else None
 
 
 def split(graph: MappedGraph, thresholds: Mapping[str, Int64]) -> MappedGraph:
     """The graph with one population a threshold; thresholds: population -> vth that broadcasts to its shape."""
     if not thresholds:
         return graph
-    parts = {p.name: _parts(p, thresholds.get(p.name)) for p in graph.populations}
-    wholes = {
-        name: Whole(graph.by_name[name].shape, tuple(zip((p.name for p in own.populations), own.members, strict=True)))
-        for name, own in parts.items()
-        if name in thresholds
-    }
+    parts = {p.name: parts_of(p, thresholds.get(p.name)) for p in graph.populations}
     return replace(
         graph,
         populations=tuple(part for own in parts.values() for part in own.populations),
         crossbars=tuple(piece for crossbar in graph.crossbars for piece in _pieces(crossbar, graph, parts)),
-        wholes=wholes,
+        wholes={name: parts[name].whole(graph.by_name[name].shape) for name in thresholds},
     )
 
 
-def _parts(whole: Population, thresholds: Int64 | None) -> Parts:
+def parts_of(whole: Population, thresholds: Int64 | None) -> Parts:
     """The parts, lowest threshold first; one of shape [neurons along the axes of thresholds, *other axes]."""
     if thresholds is None:
         every = np.arange(whole.size)
@@ -68,7 +83,8 @@ def _parts(whole: Population, thresholds: Int64 | None) -> Parts:
         part[members[-1]], place[members[-1]] = number, np.arange(members[-1].size)
         fields = {"shape": index[chosen].shape, "vth": int(vth), "bias_mant": biases[chosen]}
         populations.append(replace(whole, name=f"{whole.name}/vth{vth}", **fields))
-    return Parts(tuple(populations), tuple(members), part, place)
+    channels = tuple((prod(whole.shape[axis + 1 :]), whole.shape[axis]) for axis in own)
+    return Parts(tuple(populations), tuple(members), part, place, channels)
 
 
 def _front(array: Int64, axes: tuple[int, ...]) -> Int64:
@@ -94,9 +110,14 @@ def _pieces(crossbar: Crossbar, graph: MappedGraph, parts: Mapping[str, Parts]) 
             found = [(p, _chosen(weights, source, target, p, q)) for p in range(len(source.populations))]
             found = [(p, piece) for p, piece in found if piece.weights.size] or found[:1]
         for p, piece in found:
-            suffix = crossbar.name.removeprefix(f"{crossbar.source}->{crossbar.target}")
             of = source.populations[p].name
-            yield replace(crossbar, name=f"{of}->{onto.name}{suffix}", source=of, target=onto.name, weights=piece)
+            name = renamed(crossbar, of, onto.name)
+            yield replace(crossbar, name=name, source=of, target=onto.name, weights=piece)
+
+
+def renamed(crossbar: Crossbar | Joint, source: str, target: str) -> str:
+    """The name of a crossbar between parts."""
+    return f"{source}->{target}" + crossbar.name.removeprefix(f"{crossbar.source}->{crossbar.target}")
 
 
 def _chosen(weights: SparseWeights, source: Parts, target: Parts, p: int, q: int) -> SparseWeights:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -12,6 +14,8 @@ from neurodeploy.ir.chip import Bias, ChipNetwork, Filters, Grid, Nest, Neurons,
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.mapped import AttentionOrder, ConvWeights, NeuronChoice, Population, Residual
 from neurodeploy.mapping.builder import Joint, Network, through
+from neurodeploy.mapping.group_patterns import pieces
+from neurodeploy.mapping.groups import Parts, parts_of, renamed
 from neurodeploy.mapping.layout import Layout, dense, nest, regridded, renumbered
 from neurodeploy.mapping.lower import walk
 from neurodeploy.mapping.stream import Plan
@@ -30,16 +34,35 @@ def lower(
     """
     state = walk(graph, attention, neurons, residual)
     network = state.network
-    patterns = patterns_of(network)
+    parts = {p.name: parts_of(p, network.thresholds.get(p.name)) for p in network.populations.values()}
+    found = [_synapses(joint, whole(pattern), parts) for joint, pattern in patterns_of(network)]
     return ChipNetwork(
         name=graph.name,
         profile=network.profile.name,
         steps=network.steps,
         period=network.period,
-        neurons=tuple(_neurons(p, state.plan) for p in network.populations.values()),
-        synapses=tuple(synapses_of(network, joint, whole(pattern)) for joint, pattern in patterns),
+        neurons=tuple(_neurons(p, state.plan) for own in parts.values() for p in own.populations),
+        synapses=tuple(one for synapses in found for one in synapses),
         output=state.signal(state.graph.output).population,
+        wholes={name: parts[name].whole(network.populations[name].shape) for name in network.thresholds},
     )
+
+
+def _synapses(joint: Joint, pattern: Nest | Filters, parts: Mapping[str, Parts]) -> Iterator[Synapses]:
+    """A crossbar of the symbolic network, or one for each pair of parts, and for each run of their channels.
+
+    Raises UnsupportedModelError (ND-M151).
+    """
+    source, target = parts[joint.source], parts[joint.target]
+    found, seen = pieces(pattern, source, target), Counter[str]()
+    if found is None:
+        raise UnsupportedModelError([_refused(joint)])
+    for p, q, piece in found:
+        of, onto = source.populations[p], target.populations[q]
+        name = renamed(joint, of.name, onto.name)
+        seen[name] += 1
+        name += f"@{seen[name]}" if seen[name] > 1 else ""
+        yield Synapses(name, of.name, onto.name, piece, of.shape, onto.shape, joint.port, joint.delay)
 
 
 def patterns_of(network: Network) -> list[tuple[Joint, Nest | Filters]]:
