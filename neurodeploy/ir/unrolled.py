@@ -29,9 +29,7 @@ def unrolled(weights: ConvWeights, shape: tuple[int, ...]) -> SparseWeights:
     source = image_of(weights, shape)
     target = result_of(weights, source.shape)
     filters, depth, *kernel = weights.weight.shape
-    co, ci, ky, kx, oy, ox = np.ogrid[
-        :filters, :depth, : kernel[0], : kernel[1], : target.shape[1], : target.shape[2]
-    ]
+    co, ci, ky, kx, oy, ox = np.ogrid[:filters, :depth, : kernel[0], : kernel[1], : target.shape[1], : target.shape[2]]
     y = oy * weights.stride[0] + ky - weights.padding[0]
     x = ox * weights.stride[1] + kx - weights.padding[1]
     inside = (y >= 0) & (y < source.shape[1]) & (x >= 0) & (x < source.shape[2])

@@ -41,9 +41,10 @@ def pieces(pattern: Nest | Filters, source: Parts, target: Parts) -> list[Piece]
     """The pattern between each part of its source and of its target; None where a part has no strides of its own."""
     if len(source.populations) == len(target.populations) == 1:
         return [(0, 0, pattern)]
-    found = _of_nest if isinstance(pattern, Nest) else _of_filters
-    every = list(found(pattern, source, target))  # type: ignore[operator]
-    return None if None in every else every
+    found = _of_nest(pattern, source, target) if isinstance(pattern, Nest) else _of_filters(pattern, source, target)
+    every = list(found)
+    whole = [piece for piece in every if piece is not None]
+    return whole if len(whole) == len(every) else None
 
 
 def _of_nest(nest: Nest, source: Parts, target: Parts) -> Iterator[Piece | None]:
@@ -107,15 +108,21 @@ def _piece(nest: Nest, runs: Sequence[_Run], first: Sequence[int], sides: tuple[
         elif loop in fixed:
             weight = np.take(weight, [fixed[loop]], axis=loop) if varies else weight
         else:
-            moves = [p.step(at, axis.size, m) for p, at, m in zip(sides, first, (axis.source, axis.target), strict=True)]
-            if moves[0] is None or moves[1] is None:
+            of, onto = (
+                parts.step(at, axis.size, move)
+                for parts, at, move in zip(sides, first, (axis.source, axis.target), strict=True)
+            )
+            if of is None or onto is None:
                 return None
-            axes.append(Axis(axis.size, moves[1], moves[0]))
+            axes.append(Axis(axis.size, onto, of))
     if weight.ndim:
         weight = weight.reshape([n for loop, n in enumerate(weight.shape) if loop not in fixed])
-    (of, s), (onto, t) = zip(sides, first, strict=True)
-    start = replace(nest, axes=tuple(axes), target=int(onto.place[t]), source=int(of.place[s]), weight=weight)
-    return int(of.part[s]), int(onto.part[t]), start
+    numbers, starts = (
+        [int(own[at]) for own, at in zip(each, first, strict=True)]
+        for each in ([parts.part for parts in sides], [parts.place for parts in sides])
+    )
+    found = replace(nest, axes=tuple(axes), target=starts[1], source=starts[0], weight=weight)
+    return numbers[0], numbers[1], found
 
 
 def _of_filters(filters: Filters, source: Parts, target: Parts) -> Iterator[Piece | None]:
@@ -141,9 +148,7 @@ def _image(grid: Grid, filters: Filters, side: int) -> Int64:
     return grid.offset + moves_of(list(zip(size, (grid.channel, grid.row, grid.column), strict=True)))
 
 
-def _between(
-    filters: Filters, source: tuple[Parts, Int64], target: tuple[Parts, Int64]
-) -> Iterator[Piece | None]:
+def _between(filters: Filters, source: tuple[Parts, Int64], target: tuple[Parts, Int64]) -> Iterator[Piece | None]:
     """A convolution of one group between the channels of each part of both sides."""
     labels = [parts.part[image[:, 0, 0]] for parts, image in (source, target)]
     for p, q in product(np.unique(labels[0]), np.unique(labels[1])):

@@ -19,6 +19,9 @@ from neurodeploy.ir.unrolled import image_of, result_of, unrolled
 from neurodeploy.mapping.builder import Joint
 from neurodeploy.numerics import Int64
 
+Shape = tuple[int, ...]
+Weights = SparseWeights | ConvWeights
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -99,20 +102,25 @@ def _pieces(crossbar: Crossbar, graph: MappedGraph, parts: Mapping[str, Parts]) 
     if len(source.populations) == len(target.populations) == 1:
         yield crossbar
         return
-    weights = crossbar.weights
+    for (p, q), weights in _sliced(crossbar.weights, graph.by_name[crossbar.source].shape, source, target).items():
+        of, onto = source.populations[p].name, target.populations[q].name
+        yield replace(crossbar, name=renamed(crossbar, of, onto), source=of, target=onto, weights=weights)
+
+
+def _sliced(weights: Weights, shape: Shape, source: Parts, target: Parts) -> dict[tuple[int, int], Weights]:
+    """(part of the source, part of the target) -> the weights between them; shape: of the source."""
+    found: dict[tuple[int, int], Weights] = {}
     if isinstance(weights, ConvWeights):
-        shared = dict(_shared(weights, graph.by_name[crossbar.source].shape, source, target))
-        weights = unrolled(weights, graph.by_name[crossbar.source].shape) if not shared else weights
-    for q, onto in enumerate(target.populations):
-        if isinstance(weights, ConvWeights):
-            found = [(p, shared[p, q]) for p in range(len(source.populations))]
-        else:
-            found = [(p, _chosen(weights, source, target, p, q)) for p in range(len(source.populations))]
-            found = [(p, piece) for p, piece in found if piece.weights.size] or found[:1]
-        for p, piece in found:
-            of = source.populations[p].name
-            name = renamed(crossbar, of, onto.name)
-            yield replace(crossbar, name=name, source=of, target=onto.name, weights=piece)
+        found |= _shared(weights, shape, source, target)
+        weights = weights if found else unrolled(weights, shape)
+    if isinstance(weights, SparseWeights):
+        found |= _listed(weights, source, target)
+    heard = {q for (_, q), one in found.items() if not _empty(one)}
+    return {(p, q): one for (p, q), one in found.items() if not _empty(one) or (p == 0 and q not in heard)}
+
+
+def _empty(weights: Weights) -> bool:
+    return isinstance(weights, SparseWeights) and not weights.weights.size
 
 
 def renamed(crossbar: Crossbar | Joint, source: str, target: str) -> str:
@@ -120,15 +128,17 @@ def renamed(crossbar: Crossbar | Joint, source: str, target: str) -> str:
     return f"{source}->{target}" + crossbar.name.removeprefix(f"{crossbar.source}->{crossbar.target}")
 
 
-def _chosen(weights: SparseWeights, source: Parts, target: Parts, p: int, q: int) -> SparseWeights:
-    """The synapses from part p of the source to part q of the target."""
-    kept = (source.part[weights.cols] == p) & (target.part[weights.rows] == q)
-    rows, cols = target.place[weights.rows[kept]], source.place[weights.cols[kept]]
-    return SparseWeights(rows, cols, weights.weights[kept], weights.exponent)
+def _listed(weights: SparseWeights, source: Parts, target: Parts) -> Iterator[tuple[tuple[int, int], SparseWeights]]:
+    """The synapses from each part of the source to each of the target."""
+    of, onto = source.part[weights.cols], target.part[weights.rows]
+    for p, q in product(range(len(source.populations)), range(len(target.populations))):
+        kept = (of == p) & (onto == q)
+        rows, cols = target.place[weights.rows[kept]], source.place[weights.cols[kept]]
+        yield (p, q), SparseWeights(rows, cols, weights.weights[kept], weights.exponent)
 
 
 def _shared(
-    weights: ConvWeights, shape: tuple[int, ...], source: Parts, target: Parts
+    weights: ConvWeights, shape: Shape, source: Parts, target: Parts
 ) -> Iterator[tuple[tuple[int, int], ConvWeights]]:
     """(part of the source, part of the target) -> the channels of the convolution between them.
 
@@ -140,11 +150,14 @@ def _shared(
     if inputs is None or outputs is None or weights.groups > 1:
         return
     for (p, of), (q, onto) in product(enumerate(inputs), enumerate(outputs)):
-        yield (p, q), replace(
-            weights,
-            weight=weights.weight[np.ix_(onto, of)],
-            in_views=weights.in_views if len(inputs) == 1 else (("reshape", (len(of), *image.shape[1:])),),
-            out_views=weights.out_views if len(outputs) == 1 else (("reshape", target.populations[q].shape),),
+        yield (
+            (p, q),
+            replace(
+                weights,
+                weight=weights.weight[np.ix_(onto, of)],
+                in_views=weights.in_views if len(inputs) == 1 else (("reshape", (len(of), *image.shape[1:])),),
+                out_views=weights.out_views if len(outputs) == 1 else (("reshape", target.populations[q].shape),),
+            ),
         )
 
 

@@ -32,7 +32,7 @@ LEAST_EVENT_OUTPUTS, LEAST_EVENT_CHANNELS = 128, 64  # below, listing the axons 
 
 @dataclass(frozen=True)
 class Neuron:
-    """A LIF as the kernels take it: (shift, decay bits, keep, threshold), bias and threshold a channel, and membrane."""
+    """A LIF as the kernels take it: (shift, decay bits, keep, threshold); bias and threshold a channel; membrane."""
 
     numbers: tuple[int, int, int, int]
     bias: NDArray[np.int64]
