@@ -102,7 +102,7 @@ def cuba_step(
     activation: Int64,
     state: tuple[Int64, Int64],
     bias: Int64,
-    vth: int,
+    vth: Int64 | int,
     decays: tuple[int, int],
     profile: Profile = LOIHI_LAVA,
 ) -> tuple[Int64, tuple[Int64, Int64]]:
@@ -117,7 +117,9 @@ def cuba_step(
     return spikes, (current, membrane)
 
 
-def _fired(current: Int64, membrane: Int64, bias: Int64, vth: int, dv: int, profile: Profile) -> tuple[Int64, Int64]:
+def _fired(
+    current: Int64, membrane: Int64, bias: Int64, vth: Int64 | int, dv: int, profile: Profile
+) -> tuple[Int64, Int64]:
     """(spikes, v after reset) of a current in membrane units."""
     membrane = _kept(membrane, dv, profile) + current + bias
     membrane = np.clip(membrane, -profile.state_max, profile.state_max)

@@ -7,9 +7,10 @@ part, as weights are taken one by one; where both sides do, as in a residual, ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from neurodeploy.ir.chip_loops import moves_of
 from neurodeploy.mapping.groups import Parts
 from neurodeploy.numerics import Int64
 
+MOST_JOINT = 1 << 16  # synapses of a nest all of whose loops are looked at together, where views mix its channels
 Piece = tuple[int, int, Nest | Filters]  # part of the source, part of the target, the synapses between them
 
 
@@ -41,14 +43,61 @@ def pieces(pattern: Nest | Filters, source: Parts, target: Parts) -> list[Piece]
     """The pattern between each part of its source and of its target; None where a part has no strides of its own."""
     if len(source.populations) == len(target.populations) == 1:
         return [(0, 0, pattern)]
-    found = _of_nest(pattern, source, target) if isinstance(pattern, Nest) else _of_filters(pattern, source, target)
-    every = list(found)
-    whole = [piece for piece in every if piece is not None]
-    return whole if len(whole) == len(every) else None
+    if isinstance(pattern, Filters):
+        return _whole(_of_filters(pattern, source, target)) or _whole(_tap_by_tap(pattern, source, target))
+    return _whole(_of_nest(pattern, _components(pattern, source, target), source, target)) or _whole(
+        _jointly(pattern, source, target)
+    )
 
 
-def _of_nest(nest: Nest, source: Parts, target: Parts) -> Iterator[Piece | None]:
-    for runs in product(*(list(_runs(nest, loops, source, target)) for loops in _components(nest, source, target))):
+def _jointly(nest: Nest, source: Parts, target: Parts) -> Iterator[Piece | None]:
+    """All loops together, where views mix the channels with other axes; only of small nests."""
+    if prod(nest.sizes) > MOST_JOINT:
+        yield None
+        return
+    every = sorted(range(len(nest.axes)), key=lambda i: nest.axes[i].size)
+    yield from _of_nest(nest, [every], source, target)
+
+
+def _tap_by_tap(filters: Filters, source: Parts, target: Parts) -> Iterator[Piece | None]:
+    """A convolution as a nest a tap, where its positions have different thresholds."""
+    groups, out, width = filters.groups, len(filters.weight) // filters.groups, filters.weight.shape[1]
+    to, of = filters.target, filters.source
+    for tap in np.ndindex(*filters.weight.shape[2:]):
+        lines = [_inside(filters, axis, tap[axis]) for axis in (0, 1)]
+        if not all(count for count, _, _ in lines):
+            continue
+        (rows, y, from_y), (columns, x, from_x) = lines
+        axes = (
+            Axis(groups, out * to.channel, width * of.channel),
+            Axis(out, to.channel, 0),
+            Axis(width, 0, of.channel),
+            Axis(rows, to.row, of.row * filters.stride[0]),
+            Axis(columns, to.column, of.column * filters.stride[1]),
+        )
+        weight = filters.weight[:, :, tap[0], tap[1]].reshape(groups, out, width, 1, 1)
+        first = to.offset + y * to.row + x * to.column, of.offset + from_y * of.row + from_x * of.column
+        yield from _jointly(Nest(axes, *first, weight), source, target)
+
+
+def _inside(filters: Filters, axis: int, tap: int) -> tuple[int, int, int]:
+    """(how many outputs have the tap inside the image, the first of them, the input that it reads)."""
+    at = np.arange(filters.size_out[axis])
+    read = at * filters.stride[axis] + tap - filters.padding[axis]
+    held = np.flatnonzero((read >= 0) & (read < filters.size_in[axis]))
+    return (len(held), int(at[held[0]]), int(read[held[0]])) if len(held) else (0, 0, 0)
+
+
+def _whole(every: Iterable[Piece | None]) -> list[Piece] | None:
+    """All pieces, or None where one is none."""
+    found = list(every)
+    whole = [piece for piece in found if piece is not None]
+    return whole if len(whole) == len(found) else None
+
+
+def _of_nest(nest: Nest, together: Sequence[list[int]], source: Parts, target: Parts) -> Iterator[Piece | None]:
+    """together: the loops that are cut into runs, those of one side's channels together."""
+    for runs in product(*(list(_runs(nest, loops, source, target)) for loops in together)):
         first = [nest.source + sum(run.source for run in runs), nest.target + sum(run.target for run in runs)]
         yield _piece(nest, runs, first, (source, target))
 
