@@ -42,11 +42,13 @@ class Quantity:
     """What a traced value became: real = scale * integer + bias.
 
     name: value of the quantized graph.  bias: float64, broadcasts to the value's shape; None for zero.
+    units: the scale of each element, where threshold groups make several of one; as the bias.
     """
 
     name: str
     scale: float
     bias: NDArray[np.float64] | None = None
+    units: NDArray[np.float64] | None = None
 
 
 @dataclass

@@ -12,6 +12,7 @@ from neurodeploy.ir.types import Interval, ValueType
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.fitted import Fit, Seen, sums_of, with_bias
+from neurodeploy.quantize.groups import Groups, choose_groups
 from neurodeploy.quantize.joins import doubled
 from neurodeploy.quantize.observe import Float
 from neurodeploy.quantize.scales import MOST_CLIPPED, Current, LayerScale, choose_scale, onto_grid, round_to
@@ -75,6 +76,9 @@ def quantize_conv(build: Builder, node: Node) -> None:
     current = current_of(node, reader, axon.scale, known)
     if seen := _seen(build, node, axon, current.weight, current.bias, input_gain(reader)):
         _quantize_seen(build, node, axon, current, seen)
+        return
+    if groups := _groups(build, node, current, bits):
+        _quantize_grouped(build, node, axon, current, groups)
         return
     scale = choose_scale(current, bits, build.traced.steps, build.options.profile)
     if scale is None:
@@ -143,6 +147,36 @@ def _emit_fit(build: Builder, node: Node, axon: Quantity, fit: Fit, unit: float,
     build.exact[node.name] = fit.integers + kept
 
 
+def _groups(build: Builder, node: Node, current: Current, bits: int) -> Groups | None:
+    """Groups of channels with a threshold each, where they are asked for and lower the error enough."""
+    path, _ = driven(build.traced, node)
+    views = [step.op != "max_pool" for step in path]
+    if build.options.threshold_groups == 1 or views != sorted(views):  # a window holds one channel
+        return None
+    found = choose_groups(current, bits, build.options.threshold_groups, build.options.profile, build.traced.steps)
+    return found if found and found.count > 1 else None
+
+
+def _quantize_grouped(build: Builder, node: Node, axon: Quantity, current: Current, groups: Groups) -> None:
+    """A conv whose channels have units of their own."""
+    _, reader = driven(build.traced, node)
+    bits, unit = build.options.bits(node.name), current.threshold / groups.vth
+    integers, clipped, zeroed = onto_grid(current.weight / by_row(unit, current.weight), bits)
+    _refuse_clipped(clipped)
+    _emit_conv(build, node, axon, integers, unit / input_gain(reader))
+    facts = {
+        "vth": int(groups.vth.max()),
+        "unit": float(unit.min()),
+        "largest_weight": int(np.abs(integers).max(initial=0)),
+        "clipped": clipped,
+        "zeroed": zeroed,
+        "thresholds": np.unique(groups.vth).tolist(),
+        "channels": np.unique(groups.vth, return_counts=True)[1].tolist(),
+        "group_gain": 1 - groups.error / groups.single,
+    }
+    build.report(node, kind="conv", weight_bits=bits, **facts)
+
+
 def _quantize_shared(build: Builder, node: Node, axon: Quantity, share: Share) -> None:
     """A conv of a stream: its unit is that of the others; one of larger weights counts in 2, 4, .. of them."""
     bits, unit = build.options.bits(node.name), share.unit * (1 << share.doublings)
@@ -199,15 +233,24 @@ def _too_tight(build: Builder) -> Refused:
     return Refused(TOO_TIGHT, need, have, "train with smaller biases or a higher threshold in this layer")
 
 
-def _emit_conv(build: Builder, node: Node, axon: Quantity, weight: object, unit: float) -> None:
+def by_row(values: Float | float, weight: Float) -> Float:
+    """One number an output channel, or one for all, as what broadcasts to a weight."""
+    return np.broadcast_to(values, len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
+
+
+def _emit_conv(build: Builder, node: Node, axon: Quantity, weight: object, unit: float | Float) -> None:
+    """unit: worth of one integer, of all output channels or of each."""
     keys = ("stride", "padding", "groups")
     attributes = {key: node.attributes[key] for key in keys}
     name = build.emit("conv", node, (axon.name,), attributes, {"weight": tensor(weight, np.int8)})
-    build.exact[name] = node.tensors["weight"].astype(np.float64) * (axon.scale / unit)
-    bias = None
+    exact = node.tensors["weight"].astype(np.float64)
+    build.exact[name] = exact * (axon.scale / by_row(unit, exact))
+    rank, bias, units = len(build.types[name].shape), None, None
     if "bias" in node.tensors:
-        bias = node.tensors["bias"].astype(np.float64).reshape(-1, *[1] * (len(build.types[name].shape) - 1))
-    build.values[node.name] = Quantity(name, unit, bias)
+        bias = node.tensors["bias"].astype(np.float64).reshape(-1, *[1] * (rank - 1))
+    if np.ndim(unit):
+        units = np.asarray(unit, np.float64).reshape(-1, *[1] * (rank - 1))
+    build.values[node.name] = Quantity(name, float(np.min(unit)), bias, units)
 
 
 def _bias_unit(build: Builder, node: Node) -> float:

@@ -229,24 +229,35 @@ def _neuron(build: Builder, node: Node) -> None:
     x = build.values[node.inputs[0]]
     current = node.inputs[0] in build.streams
     gain = input_gain(node)
-    unit = x.scale * gain
+    unit = (x.scale if x.units is None else x.units) * gain
     rank = len(build.types[x.name].shape)
     if current:
         profile = build.options.profile
         units = np.zeros([1] * rank) if x.bias is None else x.bias * gain / unit * (1 << profile.threshold_shift)
         mantissa, exponent = bias_grid(units, profile)
         build.exact[node.name] = units
+        thresholds = _thresholds(build, node, unit)
         attributes = {
-            "vth": _threshold(build, node, unit),
+            "vth": int(np.max(thresholds)),
             "dv": decay_to_dv(node.number("decay"), profile),
             "weight_exp": 0,
         }
     else:
         mantissa, exponent = np.zeros([1] * rank, np.int64), 0
-        attributes = _count_attributes(build, node, node.number("threshold") / unit)
+        attributes = _count_attributes(build, node, node.number("threshold") / x.scale / gain)
+        thresholds = np.int64(attributes["vth"])
     tensors = {"bias_mant": tensor(mantissa, np.int16 if np.abs(mantissa).max() < 1 << 15 else np.int64)}
+    if np.unique(thresholds).size > 1:
+        tensors["thresholds"] = tensor(thresholds, np.int32)
     name = build.emit("lif", node, (x.name,), {**attributes, "bias_exp": exponent}, tensors)
     build.values[node.name] = Quantity(name, 1.0)
+
+
+def _thresholds(build: Builder, node: Node, unit: float | NDArray[np.float64]) -> np.int64 | NDArray[np.int64]:
+    """One threshold, or where groups of channels have units of their own one for each."""
+    if isinstance(unit, float):
+        return np.int64(_threshold(build, node, unit))
+    return np.rint(node.number("threshold") / unit).astype(np.int64)
 
 
 def _threshold(build: Builder, node: Node, unit: float) -> int:
@@ -281,7 +292,8 @@ def _view(build: Builder, node: Node) -> None:
         raise Refused("ND-Q023", need, have, "pool along the map of the convolution, or behind the neuron")
     shape = build.types[x.name].shape
     name = build.emit(node.op, node, (x.name,), node.attributes)
-    build.values[node.name] = Quantity(name, x.scale, _view_of_bias(node, x.bias, shape))
+    bias, units = (_view_of_bias(node, own, shape) for own in (x.bias, x.units))
+    build.values[node.name] = Quantity(name, x.scale, bias, units)
 
 
 def _view_of_bias(node: Node, bias: NDArray[np.float64] | None, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
