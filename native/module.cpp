@@ -148,7 +148,7 @@ std::vector<double> profile(Program& program, const ReadOnly& images, const std:
 
 }  // namespace
 
-constexpr int INTERFACE = 2;  // the same in backends/native/engine.py: one more whenever a call or its meaning changes
+constexpr int INTERFACE = 3;  // the same in backends/native/engine.py: one more whenever a call or its meaning changes
 
 NB_MODULE(_engine, module) {
     module.doc() = "Kernels of the native backend; see neurodeploy.backends.native.";

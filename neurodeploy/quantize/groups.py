@@ -53,8 +53,8 @@ def choose_groups(
     top = (1 << (bits - 1)) - 1
     free = current.threshold * top / largest[largest > 0]
     finest = CLIPS.get(bits, CLIPS_ELSE) * free.max()
-    ends = np.clip([COARSEST * free.min(), finest], 1, profile.threshold_max)
-    tries = np.unique(np.geomspace(*ends, CANDIDATES).astype(np.int64))
+    low, high = (float(np.clip(end, 1, profile.threshold_max)) for end in (COARSEST * free.min(), finest))
+    tries = np.unique(np.geomspace(low, high, CANDIDATES).astype(np.int64))
     weights = np.ones((1, 1)) if power is None else power
     errors = np.stack([_errors(rows, current, int(vth), bits, profile, steps, weights) for vth in tries], axis=1)
     if np.isinf(errors.min(axis=1)).any():
