@@ -66,11 +66,11 @@ def membranes(node: Node, x: Array, profile: Profile, steps: int) -> Iterator[tu
     membrane = np.zeros(x.shape[1:], np.int64)
     for t in range(steps):
         activation = x[t % len(x)].astype(np.int64) << node.integer("weight_exp")
-        out, membrane = lif_step(activation, membrane, bias, node.integer("vth"), node.integer("dv"), profile)
+        out, membrane = lif_step(activation, membrane, bias, node.thresholds, node.integer("dv"), profile)
         yield out, membrane
 
 
-def fired_by(units: Array, vth: int, dv: int, profile: Profile, steps: int) -> Array:
+def fired_by(units: Array, vth: Int64 | int, dv: int, profile: Profile, steps: int) -> Array:
     """Spikes uint8 [T, N, *shape] of membrane units, bias included, that reach neurons."""
     spikes, zero = np.empty((steps, *units.shape[1:]), np.uint8), np.zeros((), np.int64)
     for part in _few(units):

@@ -105,7 +105,7 @@ def _compare(build: Builder, conv: Node, lif: Node, read: Array, sums: Array, ta
     y: Array = current(conv, conv.tensors["weight"], real)
     flat = through(path, y.reshape(-1, *y.shape[2:]))
     given = flat.reshape(*y.shape[:2], *flat.shape[1:]) * np.float32(input_gain(neuron))
-    unit = neuron.number("threshold") / lif.integer("vth")
+    unit = np.float32(neuron.number("threshold")) / np.asarray(lif.thresholds, np.float32)
     v, alike = np.zeros(given.shape[1:], np.float32), np.ones(given.shape[1:], bool)
     shift = 1 << build.options.profile.threshold_shift
     for t, (fired, membrane) in enumerate(membranes(lif, sums, build.options.profile, steps)):

@@ -257,8 +257,7 @@ def _thresholds(build: Builder, node: Node, unit: float | NDArray[np.float64]) -
     """One threshold, or where groups of channels have units of their own one for each."""
     if isinstance(unit, float):
         return np.int64(_threshold(build, node, unit))
-    found: NDArray[np.int64] = np.rint(node.number("threshold") / unit).astype(np.int64)
-    return found
+    return np.asarray(np.rint(node.number("threshold") / unit), np.int64)
 
 
 def _threshold(build: Builder, node: Node, unit: float) -> int:
