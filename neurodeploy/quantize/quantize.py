@@ -245,7 +245,7 @@ def _neuron(build: Builder, node: Node) -> None:
     else:
         mantissa, exponent = np.zeros([1] * rank, np.int64), 0
         attributes = _count_attributes(build, node, node.number("threshold") / x.scale / gain)
-        thresholds = np.int64(attributes["vth"])
+        thresholds = np.array(attributes["vth"])
     tensors = {"bias_mant": tensor(mantissa, np.int16 if np.abs(mantissa).max() < 1 << 15 else np.int64)}
     if np.unique(thresholds).size > 1:
         tensors["thresholds"] = tensor(thresholds, np.int32)
@@ -253,11 +253,12 @@ def _neuron(build: Builder, node: Node) -> None:
     build.values[node.name] = Quantity(name, 1.0)
 
 
-def _thresholds(build: Builder, node: Node, unit: float | NDArray[np.float64]) -> np.int64 | NDArray[np.int64]:
+def _thresholds(build: Builder, node: Node, unit: float | NDArray[np.float64]) -> NDArray[np.int64]:
     """One threshold, or where groups of channels have units of their own one for each."""
     if isinstance(unit, float):
-        return np.int64(_threshold(build, node, unit))
-    return np.asarray(np.rint(node.number("threshold") / unit), np.int64)
+        return np.array(_threshold(build, node, unit))
+    found: NDArray[np.int64] = np.rint(node.number("threshold") / unit).astype(np.int64)
+    return found
 
 
 def _threshold(build: Builder, node: Node, unit: float) -> int:
