@@ -124,8 +124,9 @@ def to_model(graph: Graph, version: str) -> onnx.ModelProto:
 
 
 def format_of(graph: Graph) -> int:
-    """1, or 2 with delays of the network or synaptic currents that last, which a reader of 1 does not know."""
-    return 2 if any(node.op == "delay" or "du" in node.attributes for node in graph.nodes) else 1
+    """1, or 2 with delays, synaptic currents that last or thresholds a channel, which a reader of 1 does not know."""
+    later = {"delay", "du", "thresholds"}
+    return 2 if any(later & {node.op, *node.attributes, *node.tensors} for node in graph.nodes) else 1
 
 
 def _body(node: Node, known: Mapping[str, ValueType]) -> Body:
