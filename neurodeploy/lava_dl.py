@@ -18,7 +18,7 @@ from neurodeploy.netx.chain import rounded, to_layers
 from neurodeploy.netx.container import read
 from neurodeploy.netx.layers import layers_of, raise_all
 from neurodeploy.netx.own import GROUP, Own
-from neurodeploy.netx.reading import Names, Reading, Semantics
+from neurodeploy.netx.reading import USAGE, Names, Reading, Semantics
 from neurodeploy.netx.write import to_bytes
 from neurodeploy.versions import compiler_versions
 
@@ -77,7 +77,7 @@ def load_netx(path: FilePath, steps: int | None = None, **choices: Any) -> Compi
     steps = steps if steps is not None or own is None else own.steps
     if steps is None:
         raise UsageError(
-            Finding("ND-L006", "steps", "T, the time steps of a sample", "none", "give steps (--steps)", str(path))
+            Finding(USAGE, "steps", "T, the time steps of a sample", "none", "give steps (--steps)", str(path))
         )
     if own is not None and not choices.keys() & {"events", "input_message_bits", "input_range"}:
         choices["code"] = own.code

@@ -16,7 +16,11 @@ from tests.check_sizes import MAX_FILE, findings, long_functions
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "onnxruntime", "lava", "spikingjelly"}
-PUBLIC = ["CompiledModel", "__version__", "compare", "compile", "evaluate", "evaluate_crossbar", "load"]
+PUBLIC = [
+    *("CompiledModel", "__version__", "compare", "compile", "evaluate", "evaluate_crossbar", "load", "sensitivity"),
+    *("finetune", "prepare_finetuning"),
+    *("export_netx", "load_netx", "load_slayer"),
+]
 
 
 def fresh(code: str) -> str:

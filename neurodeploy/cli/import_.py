@@ -82,4 +82,4 @@ def _shape(given: str | None) -> tuple[int, ...] | None:
 
 
 def _usage(option: str, need: str, mend: str, have: str = "none") -> UsageError:
-    return UsageError(Finding("ND-L006", option, need, have, mend))
+    return UsageError(Finding("ND-L013", option, need, have, mend))

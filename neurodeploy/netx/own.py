@@ -70,9 +70,8 @@ class Own:
                 return replace(given, tensors={"bias": tensor(self.bias, np.int64)})
             return given
 
-        return replace(
-            graph, name=self.name or graph.name, output_scale=self.scale, nodes=tuple(map(node, graph.nodes))
-        )
+        name = self.name if self.name.isprintable() and self.name else graph.name
+        return replace(graph, name=name, output_scale=self.scale, nodes=tuple(map(node, graph.nodes)))
 
 
 def _named(fields: Fields) -> dict[str, str]:

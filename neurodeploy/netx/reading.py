@@ -14,6 +14,7 @@ from neurodeploy.netx.layers import Layer
 Semantics = Literal["netx", "slayer"]
 SEMANTICS = ("netx", "slayer")
 MAX_STEPS = 4096
+USAGE = "ND-L006"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Reading:
         )
         wrong = [(name, need, str(have)) for name, good, need, have in rules if not good]
         if wrong:
-            raise UsageError(Finding("ND-L006", name, need, have, "correct the call") for name, need, have in wrong)
+            raise UsageError(Finding(USAGE, name, need, have, "correct the call") for name, need, have in wrong)
 
     def coded(self, gain: float, graded: bool) -> PixelCode:
         """The code of what comes in.  gain: codes a unit.  graded: into the neurons of an input layer."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.ir.graph import Attribute, Tensor, tensor
-from neurodeploy.netx.fields import DAMAGED
+from neurodeploy.netx.fields import DAMAGED, UNSUPPORTED
 from neurodeploy.netx.layers import Layer
 from neurodeploy.netx.weights import NotExecuted, dense_as_executed, split
 from neurodeploy.numerics import Int64
@@ -83,7 +83,7 @@ def _pooling(layer: Layer, weight: Int64, shape: tuple[int, ...]) -> tuple[Int64
     spare = tuple(n % k for n, k in zip(shape[1:], layer.stride, strict=True))
     if any((n + extra) % k for n, extra, k in zip(shape[1:], spare, layer.stride, strict=True)):
         have = f"windows {list(layer.stride)} over {list(shape[1:])}, where SLAYER mixes channels"
-        raise Refused("ND-L004", "a pooling that divides the image", have, "use another size of window")
+        raise Refused(UNSUPPORTED, "a pooling that divides the image", have, "use another size of window")
     padded = np.pad(weight, ((0, 0), (0, 0), *((n, 0) for n in spare)))
     attributes: dict[str, Attribute] = {"stride": layer.stride, "padding": spare, "groups": shape[0]}
     return np.repeat(padded, shape[0], axis=0), attributes

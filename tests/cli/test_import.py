@@ -37,9 +37,9 @@ def test_in_and_out_and_in_again(call: Command, tmp_path: Path) -> None:
     [
         ((CONV,), 2, "ND-L006"),
         ((CONV, "--steps", "4"), 4, "ND-L004"),
-        ((CONV, "--steps", "4", "--input-shape", "2xsix"), 2, "ND-L006"),
-        ((CONV, "--steps", "4", "--input-shape", "2x6x6", "--weights", "x.pt"), 2, "ND-L006"),
-        (("file.py:net", "--steps", "4"), 2, "ND-L006"),
+        ((CONV, "--steps", "4", "--input-shape", "2xsix"), 2, "ND-L013"),
+        ((CONV, "--steps", "4", "--input-shape", "2x6x6", "--weights", "x.pt"), 2, "ND-L013"),
+        (("file.py:net", "--steps", "4"), 2, "ND-L013"),
         (("gone.net", "--steps", "4"), 3, "ND-L001"),
         ((str(DATA / "conv.npz"), "--steps", "4"), 3, "ND-L002"),
     ],

@@ -69,7 +69,7 @@ def _result(scratch: Path, spec: str, python: Path) -> Exported:
 
 
 def _error(problems: list[list[str]], spec: str) -> NeurodeployError:
-    codes = {"model": "ND-L004", "file": "ND-L008", "usage": "ND-L007"}
+    codes = {"model": "ND-L012", "file": "ND-L008", "usage": "ND-L007"}
     findings = [Finding(codes[kind], layer, need, have, mend, spec) for kind, layer, need, have, mend in problems]
     kinds = {kind for kind, *_ in problems}
     return next(error for kind, error in ERRORS.items() if kind in kinds)(findings)
