@@ -72,6 +72,8 @@ def _foreign(graph: Graph) -> Iterator[Finding]:
             yield _finding(node, "one layer that reads it", f"{len(graph.consumers[node.name])} layers")
         elif node.op == "lif" and graph.by_name[node.inputs[0]].op not in ("conv", "delay", *ENCODERS):
             yield _finding(node, "synapses in front of neurons", graph.by_name[node.inputs[0]].op)
+        elif node.op == "lif" and node.tensors.keys() != {"bias_mant"}:
+            yield _finding(node, "one threshold for the whole layer", ", ".join(sorted(node.tensors)))
         elif node.op == "conv" and node.tensors["weight"].ndim not in (2, 4):
             yield _finding(node, "an image or a vector", "a sequence of tokens")
         elif node.op == "reshape" and len(node.integers("shape")) != 1:

@@ -137,6 +137,16 @@ def test_everything_that_netx_has_not_is_named() -> None:
     ]
 
 
+def test_threshold_groups_are_refused() -> None:
+    made = graph(*NET)
+    lif = made.by_name["layer.2.neuron"]
+    grouped = {**lif.tensors, "thresholds": tensor(np.array([80, 80, 70, 70]), np.int32)}
+    nodes = [replace(n, tensors=grouped) if n is lif else n for n in made.nodes]
+    with pytest.raises(UnsupportedModelError, match="one threshold") as caught:
+        to_layers(replace(made, nodes=tuple(nodes)))
+    assert [finding.layer for finding in caught.value.findings] == ["layer.2.neuron"]
+
+
 def test_a_transformer_is_refused_layer_by_layer() -> None:
     made = quantize(FAMILIES["qkformer"](), pictures(8))
     with pytest.raises(UnsupportedModelError) as caught:
