@@ -60,6 +60,13 @@ def test_an_even_picture_is_no_division_by_zero() -> None:
     assert not svg.picture(np.full((1, 4, 4), 2, np.float32)).any()
 
 
+@pytest.mark.parametrize(("shape", "size"), [((8, 30), (8, 30, 3)), ((30,), (1, 30, 3)), ((1, 8, 30), (8, 30, 3))])
+def test_features_without_places_are_a_row_a_step(shape: tuple[int, ...], size: tuple[int, ...]) -> None:
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    made = svg.picture(values)
+    assert made.shape == size and made[0, 0, 0] == 0 and made[-1, -1, 0] == 255
+
+
 def test_an_overlay_is_black_where_the_count_is_zero() -> None:
     image = pixels(svg.overlay(np.array([[0, 1], [2, 4]])))
     assert image[0, 0, :3].max() <= 4

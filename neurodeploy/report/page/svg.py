@@ -52,9 +52,9 @@ def picture(sample: NDArray[np.float32], most: int = 96) -> Pixels:
     """A sample as RGB [h, w, 3], from its darkest to its brightest value, at most `most` pixels a side.
 
     [1, H, W] grey, [3, H, W] RGB, other channels as their mean; event frames [T, C, H, W] are summed over time, and two
-    channels (polarities) become red and blue on white.
+    channels (polarities) become red and blue on white. Features without places, [T, n] or [n], are a row a step.
     """
-    frame = sample.sum(axis=0) if sample.ndim == 4 else sample
+    frame = sample.sum(axis=0) if sample.ndim == 4 else sample.reshape((1,) * (3 - sample.ndim) + sample.shape)
     step = -(-max(frame.shape[1:]) // most)
     height, width = (size // step * step for size in frame.shape[1:])
     frame = frame[:, :height, :width].reshape(len(frame), height // step, step, width // step, step).mean(axis=(2, 4))
