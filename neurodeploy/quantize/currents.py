@@ -9,14 +9,24 @@ import numpy as np
 from neurodeploy.ir.graph import Graph, Node, tensor
 from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import Interval, ValueType
+from neurodeploy.numerics import Int64
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
 from neurodeploy.quantize.converter import axon_of
 from neurodeploy.quantize.fitted import Fit, Seen, sums_of, with_bias
 from neurodeploy.quantize.groups import Groups, choose_groups
 from neurodeploy.quantize.joins import doubled
 from neurodeploy.quantize.observe import Float
-from neurodeploy.quantize.scales import MOST_CLIPPED, Current, LayerScale, choose_scale, onto_grid, round_to
-from neurodeploy.quantize.spikes import CLIPS, CLIPS_ELSE, Layer, choose
+from neurodeploy.quantize.scales import (
+    MOST_CLIPPED,
+    Current,
+    LayerScale,
+    by_row,
+    choose_scale,
+    fits_sums,
+    onto_grid,
+    round_to,
+)
+from neurodeploy.quantize.spikes import CLIPS, CLIPS_ELSE, Layer, choose, grouped
 from neurodeploy.quantize.streams import ENDS, PLAIN, Share
 
 TOO_TIGHT = "ND-Q013"
@@ -116,12 +126,27 @@ def _quantize_seen(build: Builder, node: Node, axon: Quantity, current: Current,
     chosen = choose(build, Layer(path, reader, current, bits), seen, vth)
     if chosen is None:
         raise _too_tight(build)
-    _, clipped, zeroed = onto_grid(seen.weight / chosen.unit, bits)
+    if options.threshold_groups > 1 and _keeps_channels(path):
+        chosen = grouped(build, Layer(path, reader, current, bits), seen, chosen)
+    _, clipped, zeroed = onto_grid(seen.weight / by_row(chosen.unit, seen.weight), bits)
     _refuse_clipped(clipped)
     _emit_fit(build, node, axon, chosen.fit, chosen.unit / gain, seen, gain)
     largest = int(np.abs(chosen.fit.integers).max(initial=0))
-    facts = {"vth": chosen.vth, "unit": chosen.unit, "largest_weight": largest, "clipped": clipped, "zeroed": zeroed}
+    facts = {**_thresholds(chosen.vth, chosen.unit), "largest_weight": largest, "clipped": clipped, "zeroed": zeroed}
     build.report(node, kind="conv", weight_bits=bits, **facts, **_how(build, chosen.fit))
+
+
+def _thresholds(vth: int | Int64, unit: float | Float) -> dict[str, object]:
+    """What is told of a layer's thresholds: of groups the largest, and how many channels have each."""
+    distinct, channels = np.unique(vth, return_counts=True)
+    groups = {"thresholds": distinct.tolist(), "channels": channels.tolist()} if np.size(vth) > 1 else {}
+    return {"vth": int(np.max(vth)), "unit": float(np.min(unit)), **groups}
+
+
+def _keeps_channels(path: list[Node]) -> bool:
+    """Whether each window that is pooled on the way to the neuron holds one channel."""
+    views = [step.op != "max_pool" for step in path]
+    return views == sorted(views)
 
 
 def _how(build: Builder, fit: Fit) -> dict[str, object]:
@@ -140,21 +165,27 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _emit_fit(build: Builder, node: Node, axon: Quantity, fit: Fit, unit: float, seen: Seen, gain: float) -> None:
+def _emit_fit(
+    build: Builder, node: Node, axon: Quantity, fit: Fit, unit: float | Float, seen: Seen, gain: float
+) -> None:
     node = replace(node, tensors=with_bias(node, fit.bias / gain)) if fit.bias.any() or "bias" in node.tensors else node
     _emit_conv(build, node, axon, fit.integers, unit)
-    kept = np.clip(seen.weight / (unit * gain) - fit.integers, -WITHIN, WITHIN)
+    kept = np.clip(seen.weight / by_row(unit * gain, seen.weight) - fit.integers, -WITHIN, WITHIN)
     build.exact[node.name] = fit.integers + kept
 
 
 def _groups(build: Builder, node: Node, current: Current, bits: int) -> Groups | None:
     """Groups of channels with a threshold each, where they are asked for and lower the error enough."""
     path, _ = driven(build.traced, node)
-    views = [step.op != "max_pool" for step in path]
-    if build.options.threshold_groups == 1 or views != sorted(views):  # a window holds one channel
+    if build.options.threshold_groups == 1 or not _keeps_channels(path):
         return None
-    found = choose_groups(current, bits, build.options.threshold_groups, build.options.profile, build.traced.steps)
-    return found if found and found.count > 1 else None
+    profile, steps = build.options.profile, build.traced.steps
+    found = choose_groups(current, bits, build.options.threshold_groups, profile, steps)
+    if found is None or found.count == 1:
+        return None
+    units = by_row(current.threshold / found.vth, current.weight)
+    sums = sums_of(round_to(current.weight / units, bits), current.axon).union(Interval(0, 0))
+    return found if fits_sums(found.vth, current, current.bias, sums, steps, profile) else None
 
 
 def _quantize_grouped(build: Builder, node: Node, axon: Quantity, current: Current, groups: Groups) -> None:
@@ -165,14 +196,10 @@ def _quantize_grouped(build: Builder, node: Node, axon: Quantity, current: Curre
     _refuse_clipped(clipped)
     _emit_conv(build, node, axon, integers, unit / input_gain(reader))
     facts = {
-        "vth": int(groups.vth.max()),
-        "unit": float(unit.min()),
+        **_thresholds(groups.vth, unit),
         "largest_weight": int(np.abs(integers).max(initial=0)),
         "clipped": clipped,
         "zeroed": zeroed,
-        "thresholds": np.unique(groups.vth).tolist(),
-        "channels": np.unique(groups.vth, return_counts=True)[1].tolist(),
-        "group_gain": 1 - groups.error / groups.single,
     }
     build.report(node, kind="conv", weight_bits=bits, **facts)
 
@@ -231,11 +258,6 @@ def _too_tight(build: Builder) -> Refused:
     need = f"activation in {widths.activation_bits} bits, bias in {widths.bias_bits} bits << {widths.bias_exponent_max}"
     have = "even a threshold of 1 leaves them"
     return Refused(TOO_TIGHT, need, have, "train with smaller biases or a higher threshold in this layer")
-
-
-def by_row(values: Float | float, weight: Float) -> Float:
-    """One number an output channel, or one for all, as what broadcasts to a weight."""
-    return np.broadcast_to(values, len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _emit_conv(build: Builder, node: Node, axon: Quantity, weight: object, unit: float | Float) -> None:

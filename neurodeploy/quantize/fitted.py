@@ -70,36 +70,43 @@ class Seen:
         step = max(1, self.rows.shape[1] // max(1, COARSE_ROWS // len(self.rows)))
         return [self._sum(self._integers(unit, top, step, settle=False), unit, step) for unit in units]
 
-    def _integers(self, unit: float, top: int, step: int = 1, settle: bool = True) -> Float:
+    def _worth(self, unit: float | Float) -> Float:
+        """The unit of each row, [groups, Co / groups, 1]."""
+        return np.broadcast_to(unit, len(self.weight)).reshape(*self.rows.shape[:2], 1)
+
+    def _integers(self, unit: float | Float, top: int, step: int = 1, settle: bool = True) -> Float:
         found = []
-        for g, target in enumerate(self.rows[:, ::step]):
+        for g, (target, worth) in enumerate(zip(self.rows[:, ::step], self._worth(unit)[:, ::step], strict=True)):
             if self.compensates:
-                units = np.full(len(target), unit)
+                units = worth[:, 0]
                 found.append(compensate.compensated(target, units, top, self.square[g], self.factors[g], settle))
             else:
-                found.append(np.clip(np.rint(target / unit), -top, top))
+                found.append(np.clip(np.rint(target / worth), -top, top))
         return np.stack(found)
 
     def _sum(self, integers: Float, unit: float, step: int = 1) -> float:
         pairs = zip(integers, self.rows[:, ::step], self.square, strict=True)
         return float(sum(compensate.errors(rows * unit, exact, square).sum() for rows, exact, square in pairs))
 
-    def fit(self, unit: float, top: int, limit: Interval | None = None) -> Fit:
-        """Integers at a unit. limit: of the sums of a row; rows beyond are shrunk where that costs least."""
-        found = self._integers(unit, top)
+    def fit(self, unit: float | Float, top: int, limit: Interval | None = None) -> Fit:
+        """Integers at a unit, or at one a row [Co].
+
+        limit: of the sums of a row; rows beyond are shrunk where that costs least.
+        """
+        found, worth = self._integers(unit, top), self._worth(unit)
         if limit is not None:
-            pairs = zip(found, self.rows, self.square, strict=True)
-            found = np.stack([_shrunk(rows, exact / unit, square, self.axon, limit) for rows, exact, square in pairs])
-        nearest = np.clip(np.rint(self.rows / unit), -top, top)
+            pairs = zip(found, self.rows / worth, self.square, strict=True)
+            found = np.stack([_shrunk(rows, exact, square, self.axon, limit) for rows, exact, square in pairs])
+        nearest = np.clip(np.rint(self.rows / worth), -top, top)
         scale = max(self.moments.energy, np.finfo(np.float64).tiny)
         bias = self.bias
         if self.corrects:
-            lost = np.einsum("gok,gk->go", self.rows - found * unit, self.moments.mean_in)
+            lost = np.einsum("gok,gk->go", self.rows - found * worth, self.moments.mean_in)
             bias = self.bias + (self.moments.mean_error + lost).reshape(-1)
         integers = found.astype(np.int64).reshape(self.weight.shape)
-        return Fit(integers, bias, self._residual(found, unit) / scale, self._residual(nearest, unit) / scale)
+        return Fit(integers, bias, self._residual(found, worth) / scale, self._residual(nearest, worth) / scale)
 
-    def _residual(self, integers: Float, unit: float) -> float:
+    def _residual(self, integers: Float, unit: Float) -> float:
         """Squared error of the current without damping."""
         moved = integers * unit - self.rows
         cost = np.einsum("gok,gkl,gol->", moved, self.moments.square, moved, optimize=True)

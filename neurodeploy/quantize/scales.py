@@ -106,7 +106,12 @@ def _bias_at(vth: int, current: Current, profile: Profile) -> tuple[Int64, int]:
     return bias_grid(bias_units(vth, current, current.bias, profile), profile)
 
 
-def bias_units(vth: int, current: Current, bias: Float, profile: Profile) -> Float:
+def by_row(values: Int64 | Float | float, weight: Float) -> Float:
+    """One number an output channel, or one for all, as what broadcasts to a weight [Co, ..]."""
+    return np.broadcast_to(values, len(weight)).reshape(-1, *[1] * (weight.ndim - 1))
+
+
+def bias_units(vth: int | Int64, current: Current, bias: Float, profile: Profile) -> Float:
     """A bias in membrane units for a given vth."""
     return bias / (current.threshold / vth) * (1 << profile.threshold_shift)
 
@@ -121,10 +126,11 @@ def fits(vth: int, current: Current, bits: int, steps: int, profile: Profile) ->
     return fits_sums(vth, current, current.bias, sums, steps, profile)
 
 
-def fits_sums(vth: int, current: Current, bias: Float, sums: Interval, steps: int, profile: Profile) -> bool:
+def fits_sums(vth: int | Int64, current: Current, bias: Float, sums: Interval, steps: int, profile: Profile) -> bool:
     """The same for the worst case of the integers, and a bias [Co] in the units of the exact one."""
     mantissa, exponent = bias_grid(bias_units(vth, current, bias, profile), profile)
     wide = np.abs(mantissa).max(initial=0) >= 1 << (profile.bias_bits - 1)
+    vth = int(np.max(vth))
     if wide or vth > profile.threshold_max or sums.magnitude > profile.activation_max:
         return False
     attributes = {"vth": vth, "dv": decay_to_dv(current.decay, profile), "weight_exp": 0, "bias_exp": exponent}

@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 
 from neurodeploy.ir.graph import Node
 from neurodeploy.ir.types import Interval
+from neurodeploy.numerics import Int64
 from neurodeploy.quantize.builder import Builder
 from neurodeploy.quantize.fitted import Fit, Seen, sums_of
+from neurodeploy.quantize.groups import choose_groups
 from neurodeploy.quantize.integers import fired_by
-from neurodeploy.quantize.observe import through
+from neurodeploy.quantize.observe import Float, through
 from neurodeploy.quantize.samples import real_spikes
 from neurodeploy.quantize.scales import (
     MOST_CLIPPED,
     Current,
     bias_grid,
     bias_units,
+    by_row,
     decay_to_dv,
     fits_sums,
     largest_vth,
@@ -31,6 +34,8 @@ Array = NDArray[Any]
 TRIES = 28  # candidates that are judged by the error of the current
 FINALISTS = 6  # that are judged by spikes as well
 JUDGES = 64  # samples that judge them
+GROUP_FACTORS = (0.8, 0.9, 1.0, 1.12, 1.25)
+LEAST_GAIN = 0.03  # of the spikes that differ, by which threshold groups have to lower them
 FINEST = 0.9  # of the threshold that clips nothing
 CLIPS = {2: 8.0, 3: 6.0, 4: 4.0}  # the most that a candidate clips the largest weight, by bits
 CLIPS_ELSE = 3.0
@@ -40,8 +45,8 @@ CLIPS_ELSE = 3.0
 class Chosen:
     """A threshold and the integers for it. spike_error: share of spikes that differ from the float network's."""
 
-    vth: int
-    unit: float
+    vth: int | Int64  # or of each output channel, as the unit
+    unit: float | Float
     fit: Fit
     spike_error: float | None
 
@@ -73,9 +78,33 @@ def choose(build: Builder, layer: Layer, seen: Seen, vth: int | None) -> Chosen 
         return None
     if len(made) == 1:
         return Chosen(made[0][0], units[made[0][0]], made[0][1], None)
-    judge = _Judge(build, layer, seen)
+    judge = Judge(build, layer, seen)
     judged = [Chosen(vth, units[vth], fit, judge.error(vth, fit)) for vth, fit in made]
     return min(judged, key=lambda chosen: (chosen.spike_error, chosen.fit.error))
+
+
+def grouped(build: Builder, layer: Layer, seen: Seen, single: Chosen) -> Chosen:
+    """The same with threshold groups, where these are asked for and worth their processes; else what it was.
+
+    By spikes, thresholds around those of least error compete, all of a layer by one factor.
+    """
+    options, current = build.options, layer.current
+    power = np.einsum("gkk->gk", seen.square).repeat(seen.rows.shape[1], axis=0)
+    found = choose_groups(current, layer.bits, options.threshold_groups, options.profile, build.traced.steps, power)
+    if found is None or found.count == 1:
+        return single
+    factors = GROUP_FACTORS if options.scale == "spikes" else (1.0,)
+    tries = [
+        np.clip(np.rint(found.vth * factor), 1, options.profile.threshold_max).astype(np.int64) for factor in factors
+    ]
+    made = [(vth, fit) for vth in tries if (fit := _fit(build, layer, seen, vth))]
+    judge = Judge(build, layer, seen)
+    judged = [Chosen(vth, current.threshold / vth, fit, judge.error(vth, fit)) for vth, fit in made]
+    if not judged:
+        return single
+    best = min(judged, key=lambda chosen: (chosen.spike_error, chosen.fit.error))
+    before = judge.error(single.vth, single.fit)
+    return best if (best.spike_error or 0.0) <= (1 - LEAST_GAIN) * before else single
 
 
 def _tries(build: Builder, layer: Layer, seen: Seen) -> list[int]:
@@ -91,24 +120,25 @@ def _tries(build: Builder, layer: Layer, seen: Seen) -> list[int]:
     return [vth for vth in tries if (size * vth > layer.top + 0.5).mean() <= MOST_CLIPPED] or tries
 
 
-def _fit(build: Builder, layer: Layer, seen: Seen, vth: int) -> Fit | None:
+def _fit(build: Builder, layer: Layer, seen: Seen, vth: int | Int64) -> Fit | None:
     """The integers at a threshold; where they leave a width, rows are shrunk to what rounding to the nearest has."""
     unit = layer.current.threshold / vth
     fit = seen.fit(unit, layer.top)
     if _holds(build, layer, vth, fit):
         return fit
-    nearest = sums_of(round_to(layer.current.weight / unit, layer.bits), layer.current.axon)
+    weight = layer.current.weight / by_row(unit, layer.current.weight)
+    nearest = sums_of(round_to(weight, layer.bits), layer.current.axon)
     fit = seen.fit(unit, layer.top, nearest)
     return fit if _holds(build, layer, vth, fit) else None
 
 
-def _holds(build: Builder, layer: Layer, vth: int, fit: Fit) -> bool:
+def _holds(build: Builder, layer: Layer, vth: int | Int64, fit: Fit) -> bool:
     current, profile = layer.current, build.options.profile
     sums = sums_of(fit.integers, current.axon)
     return fits_sums(vth, current, fit.bias, sums.union(Interval(0, 0)), build.traced.steps, profile)
 
 
-class _Judge:
+class Judge:
     """The float network's spikes on some samples, and what integers make of the same."""
 
     def __init__(self, build: Builder, layer: Layer, seen: Seen) -> None:
@@ -120,7 +150,7 @@ class _Judge:
         self.wanted = real_spikes(layer.neuron, real, build.traced.steps)
         self.inputs = seen.inputs[:, self.taken]
 
-    def error(self, vth: int, fit: Fit) -> float:
+    def error(self, vth: int | Int64, fit: Fit) -> float:
         """Share of spikes that differ."""
         profile, current = self.build.options.profile, self.layer.current
         sums = convolve(self.seen.conv, fit.integers, self.inputs, np.float32).astype(np.float64)
@@ -128,6 +158,9 @@ class _Judge:
         units = sums * (1 << profile.threshold_shift)
         units += (mantissa << exponent).reshape(-1, *(1,) * (sums.ndim - 3))
         dv = decay_to_dv(current.decay, profile)
+        if not isinstance(vth, int):  # one a channel, where the neurons are
+            whole = by_row(vth, sums[0, 0]).astype(np.float64)
+            vth = self._through(np.broadcast_to(whole, (1, 1, *sums.shape[2:])))[0, 0].astype(np.int64)
         spikes = fired_by(self._through(units), vth, dv, profile, self.build.traced.steps)
         return float((spikes != self.wanted).mean())
 

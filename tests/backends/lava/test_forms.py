@@ -9,7 +9,7 @@ from neurodeploy.backends.lava import backend
 from neurodeploy.backends.reference import run
 from neurodeploy.ir.graph import Graph
 from neurodeploy.mapping import lower
-from neurodeploy.quantize import quantize
+from neurodeploy.quantize import QuantizeOptions, quantize
 from tests.mapping.attention_graphs import attention, spikes
 from tests.traced_graphs import FAMILIES, pictures
 
@@ -46,3 +46,12 @@ def test_a_network_in_words(family: str) -> None:
 def test_residuals_without_payloads(family: str) -> None:
     images = pictures(3)
     assert_same(quantize(FAMILIES[family](0), images), images, residual="spikes")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_threshold_groups(family: str) -> None:
+    """A layer of several thresholds is as many populations in Lava, and one layer in the result."""
+    images, options = pictures(3), QuantizeOptions(3, rounding="nearest", scale="weight", threshold_groups=4)
+    graph = quantize(FAMILIES[family](1), images, options)
+    assert any("thresholds" in node.tensors for node in graph.of("lif"))
+    assert_same(graph, images)
