@@ -96,6 +96,13 @@ def test_a_network_of_ours(kind: str, dl_python: Path, tmp_path: Path) -> None:
         assert (logits == CompiledModel(made).run(images, "reference").logits).all() and not found[f"s{last}"].any()
 
 
+def test_a_pooling_of_slayer_goes_to_netx_as_a_grouped_convolution(dl_python: Path, tmp_path: Path) -> None:
+    frames = np.load(DATA / "pool.npz")["frames"]
+    deployed = load_netx(DATA / "pool.net", 10, input_shape=SHAPE)
+    export_netx(deployed, tmp_path / "x.net")
+    assert assert_equal(deployed, frames, in_netx(dl_python, tmp_path / "x.net", frames, 0, tmp_path)) > 100
+
+
 def test_weights_are_those_that_lava_executes(dl_python: Path, tmp_path: Path) -> None:
     draw, given, mine = np.random.default_rng(0), dict[str, Any](), dict[str, Any]()
     for number in range(2000):
