@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from neurodeploy.ir.chip import Filters, Nest
+from neurodeploy.ir.graph import Node
 from neurodeploy.ir.mapped import PORTS, ConvWeights, Population, Port, View, Views
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.mapping.layout import Layout, dense, nest, regridded, renumbered
@@ -181,3 +182,16 @@ def _seen(pattern: Pattern, order: Layout, view: View) -> Pattern | None:
     if isinstance(pattern, ConvWeights):
         return replace(pattern, out_views=(*pattern.out_views, view))
     return renumbered(pattern, order) if isinstance(pattern, Nest) else regridded(pattern, order)
+
+
+def planar(node: Node, views: Views, image: tuple[int, ...], out: tuple[int, ...]) -> ConvWeights:
+    """A convolution over one or two axes as one over two: tokens [C, N] become an image [C, 1, N]."""
+    weight = node.tensors["weight"]  # int8; whoever lists or keeps them makes them int64
+    stride, padding = node.integers("stride"), node.integers("padding")
+    before: Views = views
+    after: Views = ()
+    if weight.ndim == 3:
+        flat: View = ("reshape", (image[0], 1, image[1]))
+        before, after = (*views, flat), (("reshape", out),)
+        weight, stride, padding = weight[:, :, None, :], (1, *stride), (0, *padding)
+    return ConvWeights(weight, (stride[0], stride[1]), (padding[0], padding[1]), node.integer("groups"), before, after)

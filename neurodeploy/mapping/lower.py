@@ -18,14 +18,12 @@ from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.infer import decay_of_current
 from neurodeploy.ir.mapped import (
     AttentionOrder,
-    ConvWeights,
     Crossbar,
     MappedGraph,
     NeuronChoice,
     Population,
     Residual,
     View,
-    Views,
 )
 from neurodeploy.ir.mapped_check import check_mapped
 from neurodeploy.ir.passes import remove_dead, run_passes
@@ -34,7 +32,7 @@ from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import types
 from neurodeploy.mapping.attention import Form, forms_of, lowered, operand, order_of, product
-from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, reshaped
+from neurodeploy.mapping.builder import Drive, Network, Signal, Synapses, planar, reshaped
 from neurodeploy.mapping.delay import delayed
 from neurodeploy.mapping.groups import split
 from neurodeploy.mapping.layout import dense, listed, nest
@@ -214,7 +212,7 @@ def _image(state: Lowering, node: Node, signal: Signal) -> Synapses:
     """A convolution over an image or over tokens: shared weights."""
     signal = _whole(state, signal)
     image, result = state.network.layout(signal).shape, types(state.graph)[node.name].shape
-    return Synapses(signal.population, _planar(node, signal.views, image, result))
+    return Synapses(signal.population, planar(node, signal.views, image, result))
 
 
 def _vector(state: Lowering, node: Node, signal: Signal) -> Synapses:
@@ -230,19 +228,6 @@ def _whole(state: Lowering, signal: Signal) -> Signal:
     """A signal that a convolution can read: what is sliced lands once more, for shared weights take all axons."""
     sliced = any(kind == "slice" for kind, _ in signal.views)
     return state.network.copied(signal, "slice") if sliced else signal
-
-
-def _planar(node: Node, views: Views, image: tuple[int, ...], out: tuple[int, ...]) -> ConvWeights:
-    """A convolution over one or two axes as one over two: tokens [C, N] become an image [C, 1, N]."""
-    weight = node.tensors["weight"]  # int8; whoever lists or keeps them makes them int64
-    stride, padding = node.integers("stride"), node.integers("padding")
-    before: Views = views
-    after: Views = ()
-    if weight.ndim == 3:
-        flat: View = ("reshape", (image[0], 1, image[1]))
-        before, after = (*views, flat), (("reshape", out),)
-        weight, stride, padding = weight[:, :, None, :], (1, *stride), (0, *padding)
-    return ConvWeights(weight, (stride[0], stride[1]), (padding[0], padding[1]), node.integer("groups"), before, after)
 
 
 def _lif(state: Lowering, node: Node) -> Signal:
