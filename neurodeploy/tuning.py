@@ -210,4 +210,4 @@ def _require_equal(network: IntegerNetwork, deployed: CompiledModel, images: Ima
     if wrong:
         need, have = f"the logits of backend {found.backend}", f"others on {wrong} of {len(images)} samples"
         mend = "train on the CPU; if it is the CPU, report it"
-        raise BackendsDifferError(Finding("ND-T030", network.graph.output, need, have, mend))
+        raise BackendsDifferError(Finding("ND-S030", network.graph.output, need, have, mend))

@@ -58,12 +58,12 @@ def load(path: Path, origin: Mapping[str, str], state: Mapping[str, Tensor]) -> 
         held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except DAMAGED as error:
         have = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise _invalid(path, "ND-T020", "a checkpoint of neurodeploy finetune", have) from None
+        raise _invalid(path, "ND-S020", "a checkpoint of neurodeploy finetune", have) from None
     if not isinstance(held, dict) or held.pop("format", None) != FORMAT:
-        raise _invalid(path, "ND-T020", f"a checkpoint of format {FORMAT}", "another file of torch.save")
+        raise _invalid(path, "ND-S020", f"a checkpoint of format {FORMAT}", "another file of torch.save")
     wanted = {name: kind for name, kind in _TYPES.items() if not isinstance(held.get(name), kind)}
     if wanted or held.keys() != _TYPES.keys():
-        raise _invalid(path, "ND-T020", f"entries {', '.join(_TYPES)}", f"wrong: {', '.join(wanted) or 'more of them'}")
+        raise _invalid(path, "ND-S020", f"entries {', '.join(_TYPES)}", f"wrong: {', '.join(wanted) or 'more of them'}")
     found = Checkpoint(**held)
     if findings := [*_of_another(path, found, origin), *_misshapen(path, found, state)]:
         raise InvalidFileError(findings)
@@ -87,7 +87,7 @@ def _of_another(path: Path, found: Checkpoint, origin: Mapping[str, str]) -> Ite
         if found.origin.get(name) != text:
             have = f"{name} {found.origin.get(name)!s:.200}"
             mend = "resume with the network, data and options that it was begun with, or begin anew"
-            yield Finding("ND-T021", name, f"a checkpoint of {name} {text:.200}", have, mend, str(path))
+            yield Finding("ND-S021", name, f"a checkpoint of {name} {text:.200}", have, mend, str(path))
 
 
 def _misshapen(path: Path, found: Checkpoint, state: Mapping[str, Tensor]) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _misshapen(path: Path, found: Checkpoint, state: Mapping[str, Tensor]) -> It
         wrong = sorted({*held} ^ {*state}) or [name for name in state if not _alike(held[name], state[name])]
         if wrong:
             need, have = "finite numbers of the network's layers and shapes", f"{kind}: {', '.join(wrong[:4])} differ"
-            yield Finding("ND-T022", wrong[0], need, have, "begin anew", str(path))
+            yield Finding("ND-S022", wrong[0], need, have, "begin anew", str(path))
 
 
 def _alike(held: object, wanted: Tensor) -> bool:

@@ -162,13 +162,13 @@ def _unknown(node: Node) -> Iterator[Finding]:
     """What this module cannot compute of a node."""
     mend = "run it as it was compiled, or train the model anew"
     if node.op not in {*NUMBERS, *ops.STATELESS} or not ops.known_rank(node):
-        yield Finding("ND-T001", node.name, "an op that fine-tuning computes", node.op, mend, str(node.source))
+        yield Finding("ND-S001", node.name, "an op that fine-tuning computes", node.op, mend, str(node.source))
         return
     attributes, tensors = COMPUTED.get(node.op, (set(node.attributes), set(node.tensors)))
     more = sorted({*node.attributes} - attributes) + sorted({*node.tensors} - tensors)
     if more:
         have = f"{node.op} with {', '.join(more)}"
-        yield Finding("ND-T002", node.name, "what fine-tuning computes of this op", have, mend, str(node.source))
+        yield Finding("ND-S002", node.name, "what fine-tuning computes of this op", have, mend, str(node.source))
 
 
 def _spent(graph: Graph) -> dict[str, list[str]]:

@@ -40,7 +40,7 @@ class Recipe:
         wrong = [(f.name, _LEGAL[f.name]) for f in fields(self) if not _legal(f.name, getattr(self, f.name))]
         if wrong:
             raise UsageError(
-                Finding("ND-T010", name, f"{name}: {need}", repr(getattr(self, name)), "leave it out for what is usual")
+                Finding("ND-S010", name, f"{name}: {need}", repr(getattr(self, name)), "leave it out for what is usual")
                 for name, (need, _) in wrong
             )
 

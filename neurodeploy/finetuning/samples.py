@@ -41,7 +41,7 @@ class Samples:
         held = min(MOST_HELD_OUT, max(1, round(share * len(self)))) if 0 < share < 1 else 0
         if not 0 < held < len(self):
             need, have = "a share between 0 and 1 that leaves samples to train on", f"{share} of {len(self)}"
-            raise UsageError(Finding("ND-T011", "held_out", need, have, "give a share such as 0.05, or samples"))
+            raise UsageError(Finding("ND-S011", "held_out", need, have, "give a share such as 0.05, or samples"))
         drawn = np.random.default_rng(seed).permutation(len(self))
         return self.part(np.sort(drawn[held:])), self.part(np.sort(drawn[:held]))
 
@@ -70,5 +70,5 @@ def check_teacher(teacher: object, samples: int, classes: int) -> Logits:
     logits = np.asarray(teacher)
     if logits.shape != (samples, classes) or logits.dtype.kind not in "fiu" or not np.isfinite(logits).all():
         need, have = f"finite logits [{samples}, {classes}]", f"dtype {logits.dtype}, shape {list(logits.shape)}"
-        raise UsageError(Finding("ND-T012", "teacher", need, have, "pass one row a sample, in the order of images"))
+        raise UsageError(Finding("ND-S012", "teacher", need, have, "pass one row a sample, in the order of images"))
     return logits.astype(np.float32)

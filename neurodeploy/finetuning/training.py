@@ -69,7 +69,7 @@ class Training:
         try:
             self.optimizer.load_state_dict(found.optimizer)
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            finding = Finding("ND-T020", "optimizer", "a state of the optimizer", str(error), "begin anew", str(path))
+            finding = Finding("ND-S023", "optimizer", "a state of the optimizer", str(error), "begin anew", str(path))
             raise InvalidFileError(finding) from error
         self.network.load_state_dict(found.state)
         self.done, self.history = found.step, found.history

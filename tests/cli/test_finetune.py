@@ -60,7 +60,7 @@ def test_it_goes_on_from_its_checkpoint(call: Command, folder: Path) -> None:
     assert first.document["finetuning"] == again.document["finetuning"]
     assert (folder / "a.onnx").read_bytes() == (folder / "b.onnx").read_bytes()
     other = call("finetune", *words, "-o", folder / "c.onnx", "--resume", folder / "run.ckpt", "--seed", "1")
-    assert (other.code, {*other.findings}) == (3, {"ND-T021"})
+    assert (other.code, {*other.findings}) == (3, {"ND-S021"})
 
 
 def test_ctrl_c_says_how_to_go_on(call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,9 +82,9 @@ def test_ctrl_c_says_how_to_go_on(call: Command, folder: Path, monkeypatch: pyte
         (("--data", "wrong.npz"), 2, "ND-V002"),
         (("--data", "bare.npy"), 2, "ND-C004"),
         (("--data", "none.npz"), 3, "ND-C005"),
-        (("--data", "train.npz", "--epochs", "0"), 2, "ND-T010"),
+        (("--data", "train.npz", "--epochs", "0"), 2, "ND-S010"),
         (("--data", "train.npz", "--test", "bare.npy"), 2, "ND-C004"),
-        (("--data", "train.npz", "--resume", "test.npz"), 3, "ND-T020"),
+        (("--data", "train.npz", "--resume", "test.npz"), 3, "ND-S020"),
         (("--data", "train.npz", "--checkpoint", "no/folder/run.ckpt"), 2, "ND-C003"),
     ],
 )

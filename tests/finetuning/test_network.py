@@ -164,7 +164,7 @@ def test_what_cannot_be_computed_is_named() -> None:
     nodes = tuple({first.name: odd, lif.name: more}.get(node.name, node) for node in graph.nodes)
     with pytest.raises(UnsupportedModelError) as caught:
         IntegerNetwork(replace(graph, nodes=nodes))
-    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-T001", first.name), ("ND-T002", lif.name)]
+    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-S001", first.name), ("ND-S002", lif.name)]
 
 
 def test_a_neuron_alone_has_the_gradients_of_spikingjelly() -> None:

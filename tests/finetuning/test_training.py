@@ -174,16 +174,16 @@ def _nan(path: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing": (lambda path: path.unlink(), "ND-A002"),
-    "cut": (_cut, "ND-T020"),
-    "text": (_text, "ND-T020"),
-    "code": (_hostile, "ND-T020"),
-    "entries": (_changed(step="many"), "ND-T020"),
-    "more entries": (_changed(more=1), "ND-T020"),
-    "another format": (_changed(format="x"), "ND-T020"),
-    "another network": (_changed(origin={"network": "that one"}), "ND-T021"),
-    "no numbers": (_changed(state={}), "ND-T022"),
-    "nan": (_nan, "ND-T022"),
-    "optimizer": (_changed(optimizer={"state": {}, "param_groups": []}), "ND-T020"),
+    "cut": (_cut, "ND-S020"),
+    "text": (_text, "ND-S020"),
+    "code": (_hostile, "ND-S020"),
+    "entries": (_changed(step="many"), "ND-S020"),
+    "more entries": (_changed(more=1), "ND-S020"),
+    "another format": (_changed(format="x"), "ND-S020"),
+    "another network": (_changed(origin={"network": "that one"}), "ND-S021"),
+    "no numbers": (_changed(state={}), "ND-S022"),
+    "nan": (_nan, "ND-S022"),
+    "optimizer": (_changed(optimizer={"state": {}, "param_groups": []}), "ND-S023"),
 }
 
 
@@ -213,7 +213,7 @@ def test_wrong_choices_are_named_all_at_once() -> None:
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 2])
 def test_a_share_that_leaves_nothing_is_refused(share: float) -> None:
-    with pytest.raises(UsageError, match="ND-T011"):
+    with pytest.raises(UsageError, match="ND-S011"):
         samples().split(share, 0)
 
 
@@ -237,7 +237,7 @@ def test_every_pass_sees_each_sample_once_and_the_next_one_in_another_order() ->
 def test_a_short_run_asks_its_teacher_about_what_it_sees_alone() -> None:
     recipe = Recipe(epochs=0.5, batch=10)
     assert len(samples().seen(recipe)) == 20
-    with pytest.raises(UsageError, match="ND-T012"):
+    with pytest.raises(UsageError, match="ND-S012"):
         check_teacher(np.zeros((COUNT, CLASSES + 1)), COUNT, CLASSES)
 
 

@@ -120,9 +120,9 @@ def test_teachers(teacher: Any) -> None:
 @pytest.mark.parametrize(
     ("choices", "codes"),
     [
-        ({"epochs": -1}, {"ND-T010"}),
-        ({"held_out": 3.0}, {"ND-T011"}),
-        ({"teacher": np.zeros((COUNT, 2))}, {"ND-T012"}),
+        ({"epochs": -1}, {"ND-S010"}),
+        ({"held_out": 3.0}, {"ND-S011"}),
+        ({"teacher": np.zeros((COUNT, 2))}, {"ND-S012"}),
         ({"weight_bits": 1}, {"ND-Q001"}),
         ({"no_such_choice": 1}, {"ND-Q033"}),
         ({"held_out": (digits()[0], np.arange(COUNT))}, {"ND-V002"}),
@@ -144,5 +144,5 @@ def test_wrong_labels_are_named() -> None:
 
 def test_a_module_that_computes_other_integers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(IntegerNetwork, "logits", lambda self, images, batch=64: np.ones((len(images), 3), np.int64))
-    with pytest.raises(BackendsDifferError, match="ND-T030"):
+    with pytest.raises(BackendsDifferError, match="ND-S030"):
         tuned()
