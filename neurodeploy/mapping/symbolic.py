@@ -62,7 +62,7 @@ def _synapses(joint: Joint, pattern: Nest | Filters, parts: Mapping[str, Parts])
         name = renamed(joint, of.name, onto.name)
         seen[name] += 1
         name += f"@{seen[name]}" if seen[name] > 1 else ""
-        yield Synapses(name, of.name, onto.name, piece, of.shape, onto.shape, joint.port, joint.delay)
+        yield Synapses(name, of.name, onto.name, piece, of.shape, onto.shape, joint.port, joint.delay, joint.late)
 
 
 def patterns_of(network: Network) -> list[tuple[Joint, Nest | Filters]]:

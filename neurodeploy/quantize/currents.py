@@ -185,6 +185,8 @@ def _groups(build: Builder, node: Node, current: Current, bits: int) -> Groups |
         return None
     units = by_row(current.threshold / found.vth, current.weight)
     sums = sums_of(round_to(current.weight / units, bits), current.axon).union(Interval(0, 0))
+    if onto_grid(current.weight / units, bits)[1] > MOST_CLIPPED:
+        return None
     return found if fits_sums(found.vth, current, current.bias, sums, steps, profile) else None
 
 

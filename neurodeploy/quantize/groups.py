@@ -27,11 +27,15 @@ GAIN = 0.1  # of the squared error, by which one more group has to lower it
 
 @dataclass(frozen=True)
 class Groups:
-    """vth: int64, one an output channel.  error: squared error of the weights, as weighed; single: with one group."""
+    """vth: int64, one an output channel.  error: squared error of the weights, as weighed.
+
+    single: the error with one group, whose vth is `alone`.
+    """
 
     vth: NDArray[np.int64]
     error: float
     single: float
+    alone: int
 
     @property
     def count(self) -> int:
@@ -64,7 +68,8 @@ def choose_groups(
     for further in best[1:]:
         if further[1] <= (1 - GAIN) * chosen[1]:
             chosen = further
-    return Groups(tries[chosen[0]], chosen[1], single) if np.isfinite(single) else None
+    alone = int(tries[best[0][0][0]])
+    return Groups(tries[chosen[0]], chosen[1], single, alone) if np.isfinite(single) else None
 
 
 def _errors(rows: Float, current: Current, vth: int, bits: int, profile: Profile, steps: int, power: Float) -> Float:

@@ -86,18 +86,21 @@ def choose(build: Builder, layer: Layer, seen: Seen, vth: int | None) -> Chosen 
 def grouped(build: Builder, layer: Layer, seen: Seen, single: Chosen) -> Chosen:
     """The same with threshold groups, where these are asked for and worth their processes; else what it was.
 
-    By spikes, thresholds around those of least error compete, all of a layer by one factor.
+    Weights tell how thresholds differ; how high they are together, spikes may tell: those around the one threshold
+    compete, all of a layer by one factor.
     """
     options, current = build.options, layer.current
     power = np.einsum("gkk->gk", seen.square).repeat(seen.rows.shape[1], axis=0)
     found = choose_groups(current, layer.bits, options.threshold_groups, options.profile, build.traced.steps, power)
     if found is None or found.count == 1:
         return single
-    factors = GROUP_FACTORS if options.scale == "spikes" else (1.0,)
+    level = np.max(single.vth) / found.alone
+    factors = [level * factor for factor in GROUP_FACTORS] if options.scale == "spikes" else [1.0]
     tries = [
         np.clip(np.rint(found.vth * factor), 1, options.profile.threshold_max).astype(np.int64) for factor in factors
     ]
-    made = [(vth, fit) for vth in tries if (fit := _fit(build, layer, seen, vth))]
+    kept = [vth for vth in tries if _clipped(layer, vth) <= MOST_CLIPPED]
+    made = [(vth, fit) for vth in kept if (fit := _fit(build, layer, seen, vth))]
     judge = Judge(build, layer, seen)
     judged = [Chosen(vth, current.threshold / vth, fit, judge.error(vth, fit)) for vth, fit in made]
     if not judged:
@@ -118,6 +121,12 @@ def _tries(build: Builder, layer: Layer, seen: Seen) -> list[int]:
     tries = sorted({int(np.clip(free * factor, 1, limit)) for factor in factors}) if limit else []
     size = np.abs(layer.current.weight) / layer.current.threshold
     return [vth for vth in tries if (size * vth > layer.top + 0.5).mean() <= MOST_CLIPPED] or tries
+
+
+def _clipped(layer: Layer, vth: Int64) -> float:
+    """Share of the weights beyond the largest integer."""
+    size = np.abs(layer.current.weight) / layer.current.threshold
+    return float((size * by_row(vth, size) > layer.top + 0.5).mean())
 
 
 def _fit(build: Builder, layer: Layer, seen: Seen, vth: int | Int64) -> Fit | None:

@@ -68,7 +68,7 @@ def assert_same_networks(network: ChipNetwork, graph: MappedGraph) -> None:
         assert_same_bias(own, other.bias_mant, other.shape)
     for ours, crossbar in pairs(network, graph):
         for one in ours:
-            for field in ("source", "target", "port", "delay"):
+            for field in ("source", "target", "port", "delay", "late"):
                 assert getattr(one, field) == getattr(crossbar, field), (one.name, field)
     assert network.wholes.keys() == graph.wholes.keys()
 
