@@ -11,7 +11,7 @@ import pytest
 
 import neurodeploy as nd
 import neurodeploy.backends.onnx
-from neurodeploy import api
+from neurodeploy import api, compiling
 from neurodeploy.backends import result
 from neurodeploy.backends.reference import run
 from neurodeploy.backends.result import RunResult
@@ -206,7 +206,7 @@ def test_without_torch_the_error_names_it(images: Any, monkeypatch: pytest.Monke
     def missing(name: str) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(api, "import_module", missing)
+    monkeypatch.setattr(compiling, "import_module", missing)
     with pytest.raises(EnvironmentMissingError, match="torch"):
         nd.compile(None, images[:1], calibration=images)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy import api
+from neurodeploy import api, compiling
 from neurodeploy.cli import inputs
 from neurodeploy.cli.app import TRACEBACK
 from neurodeploy.cli.inputs import load_data
@@ -196,7 +196,7 @@ def test_environment_without_torch_is_named(
     def missing(name: str) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(api, "import_module", missing)
+    monkeypatch.setattr(compiling, "import_module", missing)
     words = ("compile", "a:b", "--calibration", files.images, "-o", tmp_path / "x.onnx", "--json")
     found = call(*words)
     assert (found.code, found.document["error"], found.findings) == (2, "EnvironmentMissingError", ["ND-C002"])
