@@ -97,10 +97,10 @@ void add_matmul(Program& program, RefTuple a, RefTuple b, RefTuple y, const Loop
 // fan_in: weights, offsets, bias, columns (addresses, 0 for no columns), groups of a tap, k4, outputs, thresholds
 // (address, 0 for sums).
 // rows: row, runs, run_bytes, positions, rows, steps.  pool: kernel, stride, padding, size, two axes each; empty for none.
-// lookup: offsets, axons, ends (addresses), groups, segments, rows, plane, counts; empty for none.
+// lookup: offsets, axons, ends, shifts, sizes, taps (addresses), groups, segments, classes, rows, plane, run, counts; or empty.
 void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, const Sizes& fan_in, const Sizes& rows,
               i64 step_y, i64 position_y, NeuronTuple cell, const Sizes& pool, const Sizes& lookup, bool small) {
-    i64 fan[8], row[6], window[8] = {}, tables[8] = {};
+    i64 fan[8], row[6], window[8] = {}, tables[13] = {};
     put(fan, fan_in);
     put(row, rows);
     if (!pool.empty()) put(window, pool);
@@ -112,8 +112,9 @@ void add_gemm(Program& program, int tail, RefTuple x, RefTuple y, RefTuple v, co
     args.thresholds = constant<i32>(fan[7]);
     args.row = row[0], args.runs = row[1], args.run_bytes = row[2], args.positions = row[3];
     args.rows = row[4], args.steps = row[5];
-    args.lookup = {constant<i32>(tables[0]), constant<i32>(tables[1]), constant<i32>(tables[2]),
-                   tables[3], tables[4], tables[5], tables[6], tables[7] != 0};
+    args.lookup = {constant<i32>(tables[0]), constant<i32>(tables[1]), constant<i32>(tables[2]), constant<i32>(tables[3]),
+                   constant<i32>(tables[4]), constant<i32>(tables[5]), tables[6], tables[7], tables[8], tables[9],
+                   tables[10], tables[11], tables[12] != 0};
     args.small = small, args.step_y = step_y, args.position_y = position_y, args.neuron = neuron(cell);
     i64* to[] = {args.pool.kernel, args.pool.stride, args.pool.padding, args.pool.size};
     for (int i = 0; i < 8; ++i) to[i / 2][i % 2] = window[i];
@@ -148,7 +149,7 @@ std::vector<double> profile(Program& program, const ReadOnly& images, const std:
 
 }  // namespace
 
-constexpr int INTERFACE = 3;  // the same in backends/native/engine.py: one more whenever a call or its meaning changes
+constexpr int INTERFACE = 4;  // the same in backends/native/engine.py: one more whenever a call or its meaning changes
 
 NB_MODULE(_engine, module) {
     module.doc() = "Kernels of the native backend; see neurodeploy.backends.native.";

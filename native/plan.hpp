@@ -87,8 +87,12 @@ struct Lookup {
     const i32* offsets;  // [groups] elements of the index planes from a row's place to its index for the group
     const i32* axons;    // [groups] the first axon of each among the 4 k4
     const i32* ends;     // [segments] the group before which each segment of int16 sums ends
+    const i32* shifts;   // [classes] rows of the input from the start of a run to the first that a class of taps meets
+    const i32* sizes;    // [classes] rows that its taps meet
+    const i32* taps;     // [taps] rows of the input from a position's to those of each tap
     i64 groups, segments;  // no groups: no tables
-    i64 rows, plane;       // rows of the input that are indexed, and elements from index plane to index plane
+    i64 classes, rows, plane;  // rows of the input in all; elements from index plane to index plane
+    i64 run;               // rows of a run in an index plane: those of its positions, or all up to the next run
     bool counts;           // an axon may fire more than once: what tables leave is added by columns
 };
 

@@ -157,7 +157,7 @@ struct Tables {
     char* work;
     i32* sums;
     Vector vectors[LOOKUP_LANES];
-    i64 count = 0, rows = 0;
+    i64 count = 0;
 
     Tables(const GemmArgs& args, char* scratch) {
         planes = reinterpret_cast<u16*>(take(scratch, plane_bytes(args)));
@@ -183,10 +183,13 @@ struct Tables {
         return true;
     }
 
-    void add(const GemmArgs& args, const Strip& strip) {
-        const i64 n = strip.count * args.rows, first = strip.run * (args.run_bytes / args.row) + strip.first * args.rows;
-        for (i64 r = 0; r < n; r += LANES) vectors[count++] = {first + r, least(LANES, n - r), rows + r};
-        rows += n;
+    // What is summed next, beside what was added already: n rows of the product from `first` on, to row `to` and after.
+    void add_rows(const GemmArgs& args, i64 first, i64 n, i64 to) {
+        const i64 run = args.positions * args.rows;
+        for (i64 r = 0; r < n; r += vectors[count++].count) {
+            const i64 place = (first + r) % run, rest = args.lookup.run == run ? n - r : least(n - r, run - place);
+            vectors[count] = {(first + r) / run * args.lookup.run + place, least(LANES, rest), to + r};
+        }
     }
 
     // The sums of `blocks` blocks, `apart` elements from one another.
@@ -196,28 +199,22 @@ struct Tables {
     }
 };
 
-inline i64 vectors_of(const GemmArgs& args, i64 positions) { return (positions * args.rows + LANES - 1) / LANES; }
-
 template <class Emit>
 void by_tables(const GemmArgs& args, Tables& tables, i64 part, i64 parts, Emit emit) {
-    const Strips strips(args, LOOKUP_LANES * LANES);
-    const i64 per_chunk = most(i64(1), LOOKUP_LANES / vectors_of(args, strips.size));
-    const i64 chunks = (strips.count + per_chunk - 1) / per_chunk, width = lookup_blocks(args);
+    const i64 positions = args.runs * args.positions, fitting = LOOKUP_LANES * LANES / args.rows;
+    const i64 whole = fitting < LANES ? fitting : fitting / LANES * LANES;  // so that vectors begin on lines of the cache
+    const i64 even = positions / ((positions + whole - 1) / whole), size = least(whole, (even + LANES) / LANES * LANES);
+    const i64 chunks = (positions + size - 1) / size, width = lookup_blocks(args);
     const i64 blocks = blocks_of(args, OUTPUTS), units = (blocks + width - 1) / width, tasks = chunks * units;
     const i64 apart = lookup_rows(args) * OUTPUTS;
     for (i64 task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task) {
-        const i64 chunk = task / units, block = task % units * width, count = least(width, blocks - block);
-        const i64 first = strips.count * chunk / chunks, last = strips.count * (chunk + 1) / chunks;
-        tables.count = tables.rows = 0;
-        for (i64 i = first; i < last; ++i) tables.add(args, strips.at(args, i));
+        const i64 first = task / units * size, n = least(size, positions - first);
+        const i64 block = task % units * width, count = least(width, blocks - block);
+        tables.count = 0;
+        tables.add_rows(args, first * args.rows, n * args.rows, 0);
         tables.sum(args, block, count, tables.sums, apart);
         for (i64 b = 0; b < count; ++b) {
-            const i32* sums = tables.sums + b * apart;
-            for (i64 i = first; i < last; ++i) {
-                const Strip strip = strips.at(args, i);
-                emit(sums, strip.count, block + b, place_of(args, strip, block + b));
-                sums += strip.count * args.rows * OUTPUTS;
-            }
+            emit(tables.sums + b * apart, n, block + b, first * args.position_y + (block + b) * OUTPUTS);
         }
     }
 }
@@ -259,11 +256,17 @@ void with_lif(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
     });
 }
 
-// Lines of sums that pooling windows still need, `lines` of them, the oldest overwritten first.
+// Lines of sums that pooling windows still need, `lines` of them from line `base` on, the oldest overwritten first.
 struct Ring {
     i32* sums;
-    i64 lines, line_size;
-    i32* line(i64 y) const { return sums + y % lines * line_size; }
+    i64 lines, line_size, base = 0;
+    i32* line(i64 y) const { return sums + (y - base) % lines * line_size; }
+
+    // Makes room for lines from y on behind the last `kept` before it. Lines up to y - 1 have not wrapped around.
+    void move(i64 y, i64 kept) {
+        if (kept > 0 && y - kept != base) __builtin_memmove(sums, line(y - kept), u64(kept * line_size) * sizeof(i32));
+        base = y - kept;
+    }
 };
 
 // Lines first .. last - 1 of the pooled map, of some blocks of outputs.
@@ -333,20 +336,26 @@ void pool_by_tiles(const GemmArgs& args, Spaces spaces, i64 part, i64 parts) {
     });
 }
 
+// Each time as many lines as tables serve well, behind those that windows still need.
 template <class Decay>
 void pool_by_tables(const GemmArgs& args, Spaces spaces, Tables& tables, i64 part, i64 parts) {
     const i64 size = args.rows * OUTPUTS, lines = lookup_lines(args), apart = lookup_rows(args) * OUTPUTS;
-    const Ring ring{tables.sums + size, args.pool.kernel[0] + lines - 1, args.positions * size};
-    const Ring rings[] = {ring, {ring.sums + apart, ring.lines, ring.line_size}};
+    const i64 run = args.positions * args.rows, overlap = args.pool.kernel[0] - 1;
+    Ring ring{tables.sums + size, overlap + lines, run * OUTPUTS};
+    Ring rings[] = {ring, {ring.sums + apart, ring.lines, ring.line_size}};
     each_band(args, lookup_blocks(args), part, parts, [&](const Band& band) {
+        i64 next = -1, held = 0;  // the line behind the last that was summed; lines in the ring
         pool_band<Decay>(args, spaces, rings, tables.sums, band, [&](i64 line) {
-            const i64 count = least(lines, args.runs - line);
+            const i64 count = least(lines, args.runs - line), kept = line == next ? least(held, overlap) : 0;
             tables.count = 0;
-            for (i64 i = 0; i < count; ++i) {
-                tables.rows = (ring.line(line + i) - ring.sums) / OUTPUTS;
-                tables.add(args, {line + i, 0, args.positions});
+            if (run % LANES == 0) {
+                for (i64 y = line; y < line + count; ++y) tables.add_rows(args, y * run, run, y % ring.lines * run);
+            } else {  // vectors reach over ends of lines: these must follow one another
+                for (i64 b = 0; b < band.blocks; ++b) rings[b].move(line, kept);
+                tables.add_rows(args, line * run, count * run, kept * run);
             }
             tables.sum(args, band.block, band.blocks, ring.sums, apart);
+            next = line + count, held = kept + count;
             return count;
         });
     });

@@ -186,26 +186,61 @@ double least_time(F f) {
 
 }  // namespace
 
+namespace {
+
+// Which of the channels of a row fired an odd number of times, as bits.
+inline void bits_of(const u8* axons, i64 channels, u8* bits) {
+    for (i64 c = 0; c < channels; c += 64) {
+        const __mmask64 lanes = channels - c >= 64 ? ~u64(0) : (u64(1) << (channels - c)) - 1;
+        const u64 mask = _mm512_test_epi8_mask(_mm512_maskz_loadu_epi8(lanes, axons + c), _mm512_set1_epi8(1));
+        __builtin_memcpy(bits + c / 8, &mask, sizeof mask);
+    }
+}
+
+// The indices of 32 rows for eight planes of six bits each: byte j of a row's spread bits goes to plane j.
+inline void eight_planes(const u64* spread, i64 planes, i64 plane, __mmask32 rows, u16* to) {
+    const __m512i pairs = _mm512_set_epi8(  // bytes of two rows side by side, in each 128 bits
+        15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0, 15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0,
+        15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0, 15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
+    const __m512i turned = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12, 4, 27, 19, 11, 3, 26,
+                                            18, 10, 2, 25, 17, 9, 1, 24, 16, 8, 0);
+    alignas(64) u64 by_plane[4][8];
+    for (int i = 0; i < 4; ++i) {
+        const __m512i eight = _mm512_shuffle_epi8(_mm512_load_si512(spread + 8 * i), pairs);
+        _mm512_store_si512(by_plane[i], _mm512_permutexvar_epi16(turned, eight));
+    }
+    for (i64 j = 0; j < planes; ++j) {
+        const __m256i bytes = _mm256_set_epi64x(i64(by_plane[3][j]), i64(by_plane[2][j]), i64(by_plane[1][j]),
+                                                i64(by_plane[0][j]));
+        _mm512_mask_storeu_epi16(to + j * plane, rows, _mm512_cvtepu8_epi16(bytes));
+    }
+}
+
+}  // namespace
+
 void index_planes(const GemmArgs& args, const u8* x, u16* planes) {
-    const i64 channels = args.tap * GROUP, planes_of = (channels + AXONS - 1) / AXONS;
-    alignas(64) u8 bits[LANES][MOST_CHANNELS / 8 + 8] = {};  // behind the last channel nothing fires
-    for (i64 row = 0; row < args.lookup.rows; row += LANES) {
-        const i64 rows = least(LANES, args.lookup.rows - row);
-        for (i64 r = 0; r < rows; ++r) {
-            const u8* axons = x + (row + r) * args.row;
-            for (i64 c = 0; c < channels; c += 64) {
-                const __mmask64 lanes = channels - c >= 64 ? ~u64(0) : (u64(1) << (channels - c)) - 1;
-                const __m512i these = _mm512_maskz_loadu_epi8(lanes, axons + c);
-                const u64 mask = _mm512_test_epi8_mask(these, _mm512_set1_epi8(1));
-                __builtin_memcpy(bits[r] + c / 8, &mask, sizeof mask);
-            }
-        }
-        for (i64 j = 0; j < planes_of; ++j) {
-            u16* to = planes + j * args.lookup.plane + row;
+    const i64 channels = args.tap * GROUP, of_class = (channels + AXONS - 1) / AXONS;
+    const i64 run = args.lookup.run;
+    alignas(64) u8 bits[LANES][MOST_CHANNELS / 8 + 16] = {};  // behind the last channel nothing fires
+    alignas(64) u64 spread[LANES] = {};
+    for (i64 c = 0; c < args.lookup.classes; ++c, planes += of_class * args.lookup.plane) {
+        const u8* first = x + args.lookup.shifts[c] * args.row;
+        const i64 in_all = args.lookup.sizes[c];
+        for (i64 row = 0; row < in_all; row += LANES) {
+            const i64 rows = least(LANES, in_all - row);
+            i64 line = row / run, place = row % run;
             for (i64 r = 0; r < rows; ++r) {
-                u16 six;
-                __builtin_memcpy(&six, bits[r] + AXONS * j / 8, sizeof six);
-                to[r] = u16(six >> AXONS * j % 8 & (ENTRIES - 1));
+                bits_of(first + line * args.run_bytes + place * args.row, channels, bits[r]);
+                if (++place == run) ++line, place = 0;
+            }
+            for (i64 j = 0; j < of_class; j += 8) {
+                for (i64 r = 0; r < rows; ++r) {
+                    u64 next;
+                    __builtin_memcpy(&next, bits[r] + AXONS * j / 8, sizeof next);
+                    spread[r] = _pdep_u64(next, 0x3f3f3f3f3f3f3f3f);
+                }
+                eight_planes(spread, least(i64(8), of_class - j), args.lookup.plane, __mmask32(~u32(0) >> (LANES - rows)),
+                             planes + j * args.lookup.plane + row);
             }
         }
     }
@@ -239,16 +274,17 @@ bool list_left(const GemmArgs& args, const u8* x, const Left& left) {
 
 namespace {
 
-// The lists of all taps of a row, as indices of its columns; how many.
+// The lists of all taps of a row of the input, as indices of its columns; how many.
 i64 gather_left(const GemmArgs& args, const Left& left, i64 row) {
-    const i64 channels = args.tap * GROUP, planes = (channels + AXONS - 1) / AXONS;
+    const i64 channels = args.tap * GROUP, taps = args.k4 / args.tap;
     u16* to = left.row;
-    for (i64 group = 0, base = 0; group < args.lookup.groups; group += planes, base += channels) {
-        const i64 at = row + args.lookup.offsets[group];
+    for (i64 tap = 0; tap < taps; ++tap) {
+        const i64 at = row + args.lookup.taps[tap];
+        const __m512i base = _mm512_set1_epi16(i16(tap * channels));
         const u16* from = left.lists + left.starts[at];
         const i64 n = left.starts[at + 1] - left.starts[at];
         for (i64 i = 0; i < n; i += LANES) {
-            _mm512_storeu_si512(to + i, _mm512_add_epi16(_mm512_loadu_si512(from + i), _mm512_set1_epi16(i16(base))));
+            _mm512_storeu_si512(to + i, _mm512_add_epi16(_mm512_loadu_si512(from + i), base));
         }
         to += n;
     }
@@ -261,9 +297,10 @@ i64 gather_left(const GemmArgs& args, const Left& left, i64 row) {
 void add_left(const GemmArgs& args, const Left& left, const Vector* vectors, i64 count, i64 block, i32* low, i32* high) {
     const i8* columns = args.columns + block * OUTPUTS * args.k4 * GROUP;
     const bool taps = args.k4 > args.tap;
+    const i64 run = args.lookup.run, apart = args.run_bytes / args.row;
     for (const Vector* v = vectors; v < vectors + count; ++v) {
         for (i64 r = 0; r < v->count; ++r) {
-            const i64 row = v->row + r, to = (v->at + r) * OUTPUTS;
+            const i64 row = (v->row + r) / run * apart + (v->row + r) % run, to = (v->at + r) * OUTPUTS;
             const u16* found = taps ? left.row : left.lists + left.starts[row];
             const i64 n = taps ? gather_left(args, left, row) : left.starts[row + 1] - left.starts[row];
             if (n) add_columns_twice(found, n, columns, low + to, high + to);

@@ -1,8 +1,10 @@
 // Sums of axons by tables: six axons that lie side by side choose one of the 64 sums that their weights can make if each
 // of them fired once or not at all. Of counts they take the lowest bit; the columns of those above 1 are added.
 //
-// A lane is a row. An index plane holds, for each row of the input, which of six neighbouring channels fired, as a number
-// 0..63; a convolution's taps read the same planes, shifted by rows. Sums are int16 over segments that cannot overflow.
+// A lane is a row of the product. An index plane holds, for each row of the input, which of six neighbouring channels
+// fired, as a number 0..63; a convolution's taps read the same planes, shifted by rows. Where vectors of 32 rows do not
+// fill the runs (lines of the image), taps that lie whole runs apart are a class with planes of its own, in which rows lie
+// without gaps between runs. Sums are int16 over segments that cannot overflow.
 #pragma once
 #include "tile.hpp"
 
@@ -10,7 +12,7 @@ namespace neurodeploy::ND_PATH {
 
 using u16 = std::uint16_t;
 
-// Up to 32 neighbouring rows of the input from `row` on, whose sums go to sums[at * OUTPUTS] and after.
+// Up to 32 neighbouring rows of the index planes from `row` on, whose sums go to sums[at * OUTPUTS] and after.
 struct Vector {
     i64 row, count, at;
 };

@@ -53,7 +53,7 @@ extern const double MOST_FIRED;
 
 // Lines of a convolution before a pooling whose sums are looked up together.
 static inline i64 lookup_lines(const GemmArgs& args) {
-    return most(i64(1), LOOKUP_LANES / ((args.positions * args.rows + LANES - 1) / LANES));
+    return most(i64(1), LOOKUP_LANES * LANES / (args.positions * args.rows));
 }
 
 // Blocks of outputs that are looked up one after the other, before columns are added to both.
@@ -72,7 +72,7 @@ static inline i64 most_left_row(const GemmArgs& args) { return args.tap * GROUP;
 // Bytes of scratch that the lookup path takes, in whole lines; vectors may be read and written beyond a list.
 static inline i64 lines_of(i64 bytes) { return (bytes + 63) / 64 * 64; }
 static inline i64 plane_bytes(const GemmArgs& args) {
-    return lines_of((args.tap * GROUP + AXONS - 1) / AXONS * args.lookup.plane * 2);
+    return lines_of(args.lookup.classes * ((args.tap * GROUP + AXONS - 1) / AXONS) * args.lookup.plane * 2);
 }
 static inline i64 start_bytes(const GemmArgs& args) { return lines_of((args.lookup.rows + 1) * i64(sizeof(i32))); }
 static inline i64 list_bytes(const GemmArgs& args) { return lines_of((most_left(args) + most_left_row(args)) * 2) + 64; }

@@ -9,7 +9,7 @@ from typing import Any
 from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
 
 PATH_VARIABLE = "NEURODEPLOY_NATIVE_PATH"
-INTERFACE = 3  # of the extension (native/module.cpp): an editable install may hold one of another version
+INTERFACE = 4  # of the extension (native/module.cpp): an editable install may hold one of another version
 MISSING = "the native backend is not built here"
 MEND = "reinstall neurodeploy with a C++ compiler on the PATH"
 

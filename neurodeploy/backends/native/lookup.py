@@ -30,17 +30,25 @@ def place(
     if not _suits(recorder, axons, matrix, runs, positions, pools):
         return []
     built = engine.load()
-    taps = axons.offsets[:: axons.tap].astype(np.int64) // axons.row
     groups = np.arange(-(-axons.tap * TILE_GROUP // built.AXONS))
-    rows = (runs - 1) * axons.run_bytes // axons.row + positions * axons.rows + int(taps.max())
-    plane = rows + built.LANES  # the last vector may begin at the last row
-    offsets = (taps[:, None] + plane * groups).reshape(-1)
+    taps = axons.offsets[:: axons.tap].astype(np.int64) // axons.row
+    line, apart = positions * axons.rows, axons.run_bytes // axons.row
+    rows = (runs - 1) * apart + line + int(taps.max())
+    run, across, within, sizes = rows if runs == 1 else apart, np.zeros_like(taps), taps, [rows]
+    if runs > 1 and (line % built.LANES or axons.rows > built.LANES):  # vectors that end with their run would be short
+        run, (down, across) = line, np.divmod(taps, apart)
+        within, sizes = down * line, [int(runs + down[across == i].max()) * line for i in np.unique(across)]
+    shifts, of_class = np.unique(across, return_inverse=True)
+    # A last vector may begin late; an odd number of cache lines keeps the planes in different sets of the first cache.
+    plane = (-(-(max(sizes) + built.LANES) // built.LANES) | 1) * built.LANES
+    offsets = ((of_class[:, None] * len(groups) + groups) * plane + within[:, None]).reshape(-1)
     if offsets.max() > INT32_MAX:
         return []
     first = (np.arange(len(taps))[:, None] * axons.tap * TILE_GROUP + built.AXONS * groups).reshape(-1)
     ends = segments(matrix, first, built.AXONS, axons.tap * TILE_GROUP)
-    arrays = [recorder.program.keep(np.asarray(array, np.int32)) for array in (offsets, first, ends)]
-    return [*arrays, len(first), len(ends), rows, plane, int(axons.most > 1)]
+    arrays = [np.asarray(array, np.int32) for array in (offsets, first, ends, shifts, sizes, taps)]
+    numbers = [len(first), len(ends), len(shifts), rows, plane, run, int(axons.most > 1)]
+    return [*(recorder.program.keep(array) for array in arrays), *numbers]
 
 
 def _suits(recorder: Recorder, axons: Axons, matrix: NDArray[np.int8], runs: int, positions: int, pools: bool) -> bool:
