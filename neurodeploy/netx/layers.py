@@ -128,6 +128,7 @@ def _dense(fields: Fields) -> Layer | None:
         return None
     if weight.ndim != 2 or len(weight) != _product(shape):
         fields.damaged(f"`weight` of {_product(shape)} rows, as `shape` says", f"shape {list(weight.shape)}")
+        return None
     return Layer("dense", fields.path, (_product(shape),), neuron, weight, *_extras(fields, len(weight)))
 
 

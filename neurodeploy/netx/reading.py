@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from neurodeploy.errors import Finding, UsageError
@@ -45,7 +46,7 @@ class Reading:
             ("semantics", self.semantics in SEMANTICS, " or ".join(SEMANTICS), self.semantics),
             ("input_message_bits", 0 <= self.input_message_bits <= 8, "0..8", self.input_message_bits),
             ("input_shape", fits, "(C, H, W) or (features,)", shape),
-            ("input_range", low <= 0 <= high and low < high, "a range with zero in it", self.input_range),
+            ("input_range", -inf < low <= 0 <= high < inf and low < high, "a range with zero in it", self.input_range),
         )
         wrong = [(name, need, str(have)) for name, good, need, have in rules if not good]
         if wrong:
@@ -57,8 +58,11 @@ class Reading:
             return self.code
         bits, span = self.input_message_bits, Interval(-128, 127)
         if self.input_range is not None:
-            low, high = (round(value * gain) for value in self.input_range)
-            span = Interval(max(low, -128), min(high, 255 if low == 0 else 127))
+            low, high = (round(min(max(value * gain, -128), 255)) for value in self.input_range)
+            if low == high:
+                need, have = "a range of more than one code", f"{self.input_range}, codes of {1 / gain:g} each"
+                raise UsageError(Finding(USAGE, "input_range", need, have, "give what comes in at least and at most"))
+            span = Interval(low, min(high, 255 if low == 0 else 127))
         elif not graded:
             span = Interval(0, (1 << bits) - 1 if bits else 1)
         return PixelCode(1 / gain, span, self.events)

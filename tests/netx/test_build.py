@@ -161,6 +161,17 @@ def test_what_no_slayer_writes_is_a_damaged_file(layer: dict[str, Any], said: st
         graph(layer, FLATTEN, dense())
 
 
+@pytest.mark.parametrize("weight", [np.float64(3), np.ones(4), np.ones((3, 48))])
+def test_dense_weights_that_are_no_matrix_of_the_layer(weight: Any) -> None:
+    with pytest.raises(InvalidFileError, match="4 rows"):
+        graph(dense(weight=weight))
+
+
+def test_a_range_beyond_all_codes_is_that_of_the_codes() -> None:
+    (encoder,) = graph(*NET, input_range=(-1e308, 1e308)).encoders
+    assert (encoder.integer("lo"), encoder.integer("hi")) == (-128, 127)
+
+
 def test_everything_is_told_at_once() -> None:
     with pytest.raises(NeurodeployError) as caught:
         graph(conv(neuron=neuron(refDelay=3, gradedSpike=True)), {"type": "concat"}, dense(neuron=neuron(type="ALIF")))
@@ -186,7 +197,8 @@ def test_the_shape_of_the_input_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("steps", 0), ("steps", 9999), ("semantics", "best"), ("input_message_bits", 9), ("input_shape", (1, 2)),
-     ("input_shape", (0,)), ("input_range", (1, 2)), ("input_range", (0, 0))],
+     ("input_shape", (0,)), ("input_range", (1, 2)), ("input_range", (0, 0)), ("input_range", (0, np.inf)),
+     ("input_range", (-np.inf, np.inf)), ("input_range", (0, np.nan)), ("input_range", (0, 0.25))],
 )  # fmt: skip
 def test_a_reading_that_cannot_be(name: str, value: object) -> None:
     with pytest.raises(UsageError) as caught:
