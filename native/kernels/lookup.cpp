@@ -246,28 +246,50 @@ void index_planes(const GemmArgs& args, const u8* x, u16* planes) {
     }
 }
 
-bool list_left(const GemmArgs& args, const u8* x, const Left& left) {
-    const i64 channels = args.tap * GROUP, most_in_row = most_left_row(args);
-    const double share = MOST_LEFT - LEFT_COST / double(args.k4 * GROUP);
-    const i64 most_in_all = most(i64(0), i64(least(share, 0.25) * double(args.lookup.rows * channels)));
-    u16* to = left.lists;
-    for (i64 row = 0; row < args.lookup.rows; ++row) {
-        const u8* axons = x + row * args.row;
-        const u16* const start = to;
-        left.starts[row] = i32(to - left.lists);
-        for (i64 c = 0; c < channels; c += 64) {
-            const __mmask64 lanes = channels - c >= 64 ? ~u64(0) : (u64(1) << (channels - c)) - 1;
-            const __m512i these = _mm512_maskz_loadu_epi8(lanes, axons + c);
-            for (int n = 1;; ++n) {
-                u64 over = _mm512_cmpgt_epu8_mask(these, _mm512_set1_epi8(char(2 * n - 1)));
-                if (over == 0) break;
-                if (to - start + __builtin_popcountll(over) > most_in_row) return false;
-                for (; over; over &= over - 1) *to++ = u16(c + __builtin_ctzll(over));
-            }
+namespace {
+
+// Calls f(channel, mask) for the channels of a row, 64 or fewer at a time, that fired 2 n times or more: for n = 1, 2, ...
+template <class F>
+inline void each_left(const u8* axons, i64 channels, F f) {
+    for (i64 c = 0; c < channels; c += 64) {
+        const __mmask64 lanes = channels - c >= 64 ? ~u64(0) : (u64(1) << (channels - c)) - 1;
+        const __m512i these = _mm512_maskz_loadu_epi8(lanes, axons + c);
+        for (int n = 1;; ++n) {
+            const u64 over = _mm512_cmpgt_epu8_mask(these, _mm512_set1_epi8(char(2 * n - 1)));
+            if (over == 0) break;
+            f(c, over);
         }
-        if (to - left.lists > most_in_all) return false;
     }
-    left.starts[args.lookup.rows] = i32(to - left.lists);
+}
+
+// How many axons the lists of what is left may hold: the share of all above which the tile is faster.
+i64 most_worth(const GemmArgs& args, i64 rows) {
+    const double share = MOST_LEFT - LEFT_COST / double(args.k4 * GROUP);
+    return most(i64(0), i64(share * double(rows * args.tap * GROUP)));
+}
+
+}  // namespace
+
+bool list_left(const GemmArgs& args, const u8* x, const Left& left) {
+    const i64 channels = args.tap * GROUP, most_in_row = most_left_row(args), rows = args.lookup.rows;
+    i64 found = 0, seen = 0;
+    for (i64 row = 0; row < rows; row += 7, ++seen) {  // one in seven, which meets all time steps
+        each_left(x + row * args.row, channels, [&](i64, u64 over) { found += __builtin_popcountll(over); });
+    }
+    if (found > most_worth(args, seen) + most_in_row) return false;  // so that few rows decide nothing
+    const i64 most_in_all = most_worth(args, rows);
+    u16* to = left.lists;
+    for (i64 row = 0; row < rows; ++row) {
+        u16* const start = to;
+        left.starts[row] = i32(to - left.lists);
+        bool fits = true;
+        each_left(x + row * args.row, channels, [&](i64 c, u64 over) {
+            fits = fits && to - start + __builtin_popcountll(over) <= most_in_row;
+            for (; fits && over; over &= over - 1) *to++ = u16(c + __builtin_ctzll(over));
+        });
+        if (!fits || to - left.lists > most_in_all) return false;
+    }
+    left.starts[rows] = i32(to - left.lists);
     for (i64 i = 0; i <= AHEAD; ++i) to[i] = 0;
     return true;
 }
