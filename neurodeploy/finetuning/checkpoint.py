@@ -1,7 +1,12 @@
-"""Checkpoints of a training run: written whole or not at all, read without executing anything, bit-exact to resume."""
+"""Checkpoints of a training run: written whole or not at all, read without executing anything, bit-exact to resume.
+
+A file is a line FORMAT, the SHA-256 of what follows, and that: a file of `torch.save`. PyTorch itself does not notice a
+changed number.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from collections.abc import Iterator, Mapping
@@ -13,12 +18,17 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import Finding, InvalidFileError
+from neurodeploy.finetuning.sound import alike, course_problems
 from neurodeploy.ir.artefact.files import read_bounded, write_atomic
 
-FORMAT = "neurodeploy-finetune-1"
+FORMAT = b"neurodeploy-finetune-2\n"
+SEAL = hashlib.sha256().digest_size
 LIMIT = 1 << 34  # bytes of a checkpoint
 State = dict[str, Tensor]
-DAMAGED = (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, EOFError, IndexError, AttributeError)
+DAMAGED = (
+    *(pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, EOFError, AttributeError),
+    *(ArithmeticError, AssertionError, ImportError, OSError),
+)
 
 
 @dataclass
@@ -44,26 +54,43 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write atomically. Raises UsageError where the path cannot be written."""
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **vars(checkpoint)}, buffer)
-    write_atomic(path, buffer.getvalue())
+    torch.save(vars(checkpoint), buffer)
+    write_atomic(path, sealed(buffer.getvalue()))
 
 
-def load(path: Path, origin: Mapping[str, str], state: Mapping[str, Tensor]) -> Checkpoint:
-    """Read the checkpoint of this run; state: latent numbers of the network that goes on.
+def sealed(content: bytes) -> bytes:
+    """The file that holds this."""
+    return FORMAT + hashlib.sha256(content).digest() + content
+
+
+def unsealed(data: bytes, path: Path) -> bytes:
+    """What a file holds. Raises InvalidFileError where it is another file, or one that was changed."""
+    if not data.startswith(FORMAT):
+        raise _invalid(path, "ND-S020", f"a checkpoint of format {FORMAT.decode().strip()}", "another file")
+    start = len(FORMAT) + SEAL
+    if hashlib.sha256(data[start:]).digest() != data[len(FORMAT) : start]:
+        raise _invalid(path, "ND-S020", "the bytes that were written, by their SHA-256", "others: the file is damaged")
+    return data[start:]
+
+
+def load(path: Path, origin: Mapping[str, str], state: Mapping[str, Tensor], steps: int) -> Checkpoint:
+    """Read the checkpoint of this run; state: latent numbers of the network that goes on.  steps: of the whole run.
 
     Raises InvalidFileError for a missing or damaged file, and for one of another run, with all that differs.
     """
-    data = read_bounded(path, LIMIT)
+    content = unsealed(read_bounded(path, LIMIT), path)
     try:
-        held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        held = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except DAMAGED as error:
         have = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise _invalid(path, "ND-S020", "a checkpoint of neurodeploy finetune", have) from None
-    if not isinstance(held, dict) or held.pop("format", None) != FORMAT:
-        raise _invalid(path, "ND-S020", f"a checkpoint of format {FORMAT}", "another file of torch.save")
+    if not isinstance(held, dict):
+        raise _invalid(path, "ND-S020", "the entries of a checkpoint", type(held).__name__)
     wanted = {name: kind for name, kind in _TYPES.items() if not isinstance(held.get(name), kind)}
     if wanted or held.keys() != _TYPES.keys():
         raise _invalid(path, "ND-S020", f"entries {', '.join(_TYPES)}", f"wrong: {', '.join(wanted) or 'more of them'}")
+    if wrong := [*course_problems(held, steps)]:
+        raise _invalid(path, "ND-S022", "step, losses and evaluations of one run", "; ".join(wrong), "begin anew")
     found = Checkpoint(**held)
     if findings := [*_of_another(path, found, origin), *_misshapen(path, found, state)]:
         raise InvalidFileError(findings)
@@ -94,17 +121,13 @@ def _misshapen(path: Path, found: Checkpoint, state: Mapping[str, Tensor]) -> It
     for kind, held in (("state", found.state), ("best", found.best)):
         if kind == "best" and not held:
             continue
-        wrong = sorted({*held} ^ {*state}) or [name for name in state if not _alike(held[name], state[name])]
+        wrong = sorted(map(str, {*held} ^ {*state})) or [name for name in state if not alike(held[name], state[name])]
         if wrong:
             need, have = "finite numbers of the network's layers and shapes", f"{kind}: {', '.join(wrong[:4])} differ"
             yield Finding("ND-S022", wrong[0], need, have, "begin anew", str(path))
 
 
-def _alike(held: object, wanted: Tensor) -> bool:
-    if not isinstance(held, Tensor) or held.dtype != wanted.dtype or held.shape != wanted.shape:
-        return False
-    return bool(torch.isfinite(held).all())
-
-
-def _invalid(path: Path, code: str, need: str, have: str) -> InvalidFileError:
-    return InvalidFileError(Finding(code, "", need, have, "give the file that --checkpoint wrote", str(path)))
+def _invalid(
+    path: Path, code: str, need: str, have: str, mend: str = "give the file that --checkpoint wrote"
+) -> InvalidFileError:
+    return InvalidFileError(Finding(code, "", need, have, mend, str(path)))

@@ -14,12 +14,13 @@ from types import FrameType
 import numpy as np
 import torch
 
-from neurodeploy.errors import Finding, InvalidFileError
+from neurodeploy.errors import Finding, InvalidFileError, UsageError
 from neurodeploy.finetuning import checkpoint as files
 from neurodeploy.finetuning.checkpoint import Checkpoint
 from neurodeploy.finetuning.network import IntegerNetwork
 from neurodeploy.finetuning.recipe import Recipe
 from neurodeploy.finetuning.samples import Samples
+from neurodeploy.finetuning.sound import optimizer_problems
 from neurodeploy.progress import Progress
 
 Said = Callable[[dict[str, float]], None]
@@ -65,12 +66,11 @@ class Training:
 
     def resume(self, path: Path) -> None:
         """Go on where a checkpoint of the same run stopped. Raises InvalidFileError."""
-        found = files.load(path, self.origin, self.network.state_dict())
-        try:
-            self.optimizer.load_state_dict(found.optimizer)
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            finding = Finding("ND-S023", "optimizer", "a state of the optimizer", str(error), "begin anew", str(path))
-            raise InvalidFileError(finding) from error
+        found = files.load(path, self.origin, self.network.state_dict(), self.steps)
+        if wrong := [*optimizer_problems(found.optimizer, self.optimizer, found.step)]:
+            need, have = f"a state of AdamW after {found.step} steps", "; ".join(wrong[:4])
+            raise InvalidFileError(Finding("ND-S023", "optimizer", need, have, "begin anew", str(path)))
+        self.optimizer.load_state_dict(found.optimizer)
         self.network.load_state_dict(found.state)
         self.done, self.history = found.step, found.history
         self.best, self.best_entry, self.losses = found.best, found.best_entry, found.losses
@@ -116,12 +116,21 @@ class Training:
         loss = self.recipe.loss(logits, labels, wanted)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self._require_finite(loss)
         self._whole = False
         self.optimizer.step()
         self.network.project()
         self.done += 1
         self.losses.append(float(loss.detach()))
         self._whole = True
+
+    def _require_finite(self, loss: torch.Tensor) -> None:
+        """Raise UsageError where numbers would become NaN, of which no integers can be made."""
+        slopes = [part.grad.sum() for part in self.network.parameters() if part.grad is not None]
+        if not bool(torch.isfinite(torch.stack([loss.detach(), *slopes]).double()).all()):
+            have = f"loss {float(loss.detach()):g} in step {self.done + 1}, or its gradients, beyond floats"
+            mend = "a temperature nearer to 1, a smaller learning_rate, or a teacher of smaller logits"
+            raise UsageError(Finding("ND-S013", "loss", "finite numbers", have, mend))
 
     def _evaluated(self) -> None:
         """Accuracy on the held-out samples; the best state is kept, the later one of equals."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from neurodeploy.errors import InvalidFileError, UsageError
-from neurodeploy.finetuning import Hooks, IntegerNetwork, Recipe, Samples, Training, check_teacher
+from neurodeploy.finetuning import Hooks, IntegerNetwork, Recipe, Samples, Training, check_teacher, checkpoint
 from neurodeploy.ir.identity import identity
 from neurodeploy.quantize import QuantizeOptions, quantize_exactly
 from tests.traced_graphs import FAMILIES, pictures
@@ -156,20 +157,52 @@ def _text(path: Path) -> None:
 
 
 def _hostile(path: Path) -> None:
-    torch.save({"format": "neurodeploy-finetune-1", "state": Hostile()}, path)
+    _seal({"state": Hostile()}, path)
+
+
+def _seal(content: object, path: Path) -> None:
+    """A file as whoever means harm would make it: sealed."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path.write_bytes(checkpoint.sealed(buffer.getvalue()))
+
+
+def _held(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(io.BytesIO(checkpoint.unsealed(path.read_bytes(), path)), weights_only=True)
+    return found
+
+
+def _flipped(path: Path) -> None:
+    """One bit of a number, which PyTorch itself does not notice."""
+    data, name = bytearray(path.read_bytes()), next(iter(_held(path)["state"]))
+    place = bytes(data).index(_held(path)["state"][name].numpy().tobytes())
+    data[place] ^= 1
+    path.write_bytes(data)
 
 
 def _changed(**entries: Any) -> Callable[[Path], None]:
+    return lambda path: _seal(_held(path) | entries, path)
+
+
+def _numbers(make: Callable[[torch.Tensor], object]) -> Callable[[Path], None]:
     def change(path: Path) -> None:
-        torch.save(torch.load(path, weights_only=True) | entries, path)
+        held = _held(path)
+        name, value = next(iter(held["state"].items()))
+        held["state"][name] = make(value)
+        _seal(held, path)
 
     return change
 
 
-def _nan(path: Path) -> None:
-    held = torch.load(path, weights_only=True)
-    next(iter(held["state"].values())).fill_(float("nan"))
-    torch.save(held, path)
+def _optimizer(part: str, key: str, value: object) -> Callable[[Path], None]:
+    """Another value in the first of the param_groups, or in the state of the first parameter."""
+
+    def change(path: Path) -> None:
+        held = _held(path)
+        held["optimizer"][part][0][key] = value
+        _seal(held, path)
+
+    return change
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -179,10 +212,28 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "code": (_hostile, "ND-S020"),
     "entries": (_changed(step="many"), "ND-S020"),
     "more entries": (_changed(more=1), "ND-S020"),
-    "another format": (_changed(format="x"), "ND-S020"),
+    "a bit": (_flipped, "ND-S020"),
+    "a list": (lambda path: _seal([1], path), "ND-S020"),
     "another network": (_changed(origin={"network": "that one"}), "ND-S021"),
     "no numbers": (_changed(state={}), "ND-S022"),
-    "nan": (_nan, "ND-S022"),
+    "nan": (_numbers(lambda value: value * torch.nan), "ND-S022"),
+    "sparse": (_numbers(lambda value: value.to_sparse()), "ND-S022"),
+    "without numbers": (_numbers(lambda value: value.to("meta")), "ND-S022"),
+    "names": (_changed(state={1: 2}), "ND-S022"),
+    "before the first step": (_changed(step=-1), "ND-S022"),
+    "after the last step": (_changed(step=99), "ND-S022"),
+    "a step of truth": (_changed(step=True), "ND-S022"),
+    "losses": (_changed(losses=["x"]), "ND-S022"),
+    "entries of a history": (_changed(history=[{"step": "x", "accuracy": "y"}]), "ND-S022"),
+    "history": (_changed(history=[{"step": 5.0, "accuracy": 1.0}]), "ND-S022"),
+    "no history": (_changed(history=[]), "ND-S022"),
+    "best": (_changed(best_entry=7), "ND-S022"),
+    "no best": (_changed(best={}), "ND-S022"),
+    "betas": (_optimizer("param_groups", "betas", None), "ND-S023"),
+    "amsgrad": (_optimizer("param_groups", "amsgrad", True), "ND-S023"),
+    "moments": (_optimizer("state", "exp_avg", torch.zeros(2)), "ND-S023"),
+    "moments of nothing": (_optimizer("state", "exp_avg_sq", None), "ND-S023"),
+    "steps of the optimizer": (_optimizer("state", "step", torch.tensor(-1.0)), "ND-S023"),
     "optimizer": (_changed(optimizer={"state": {}, "param_groups": []}), "ND-S023"),
 }
 
@@ -202,6 +253,17 @@ def test_a_checkpoint_that_is_none_is_named(
     assert {finding.code for finding in caught.value.findings} == {code}
     assert not (tmp_path / "hostile").exists()
     assert all(torch.equal(before[name], value) for name, value in run.network.state_dict().items())
+
+
+def test_a_loss_beyond_floats_is_named() -> None:
+    run = started()
+    run.recipe = Recipe(temperature=1e-38, batch=10)
+    run.samples = run.samples.taught(
+        np.arange(len(run.samples)), np.full((len(run.samples), CLASSES), 1e38, np.float32)
+    )
+    with pytest.raises(UsageError, match="ND-S013"):
+        run.run()
+    assert all(bool(torch.isfinite(part).all()) for part in run.network.parameters())
 
 
 def test_wrong_choices_are_named_all_at_once() -> None:
