@@ -74,11 +74,11 @@ def _trained(output: Output, network: Any, images: Any, labels: Any, asked: dict
         loss = f", loss {entry['loss']:.4f}" if "loss" in entry else ""
         output.note(f"step {entry['step']:.0f}: {entry['accuracy']:.2f} % of the held-out samples{loss}")
 
-    with output.progress("fine-tune") as progress:
+    with output.steps("load") as (stage, progress):
         try:
-            return tuning.finetune(network, images, labels, progress=progress, evaluated=told, **asked)
+            return tuning.finetune(network, images, labels, stage=stage, progress=progress, evaluated=told, **asked)
         except KeyboardInterrupt:
-            if asked["checkpoint"] is not None:
+            if asked["checkpoint"] is not None and asked["checkpoint"].exists():  # none before the first step
                 output.note(f"stopped: go on with --resume {asked['checkpoint']}")
             raise
 

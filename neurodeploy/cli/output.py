@@ -57,11 +57,20 @@ class Output:
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
         """A bar on stderr while the body runs, on a terminal only; gives progress(done, total)."""
+        with self.steps(label) as (_, progress):
+            yield progress
+
+    @contextmanager
+    def steps(self, label: str) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+        """A bar as of `progress` for several stages; gives stage(text), which begins anew, and that."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         quiet = not sys.stderr.isatty()
         with Progress(*columns, console=console(sys.stderr), disable=quiet, transient=True) as bar:
             task = bar.add_task(label, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            yield (
+                lambda stage: bar.reset(task, description=stage, total=None, completed=0),
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
 
     @contextmanager
     def stages(self) -> Iterator[Callable[[str], None]]:

@@ -200,6 +200,7 @@ def bounds_table(document: Document) -> Group:
 ROUNDING = (
     *("layer", "rounding", "bits", "unit", "vth", "clipped", "spike error", "membrane error", "cumulative error"),
 )
+ROUNDING_BRIEF = ("layer", "bits", "vth", "spike error", "membrane error", "cumulative error")  # fits 80 columns
 ROUNDING_CAPTION = (
     "spike error: spikes that differ from the float layer's on the same inputs; membrane error: in integer steps, root"
     " mean square; cumulative: spikes that differ from the float network's; all on calibration samples"
@@ -208,9 +209,12 @@ ROUNDING_CAPTION = (
 
 def rounding_rows(document: Document) -> list[tuple[object, ...]]:
     """Bits, scale and errors of each layer with weights or thresholds of its own, in the order of ROUNDING."""
-    keys = ("weight_bits", "unit", "vth", "clipped", "spike_error", "membrane_error", "cumulative_error")
+    keys = ("clipped", "spike_error", "membrane_error", "cumulative_error")
     return [
-        (choice["layer"], _rounding(choice), *(_percent_of(choice, key) for key in keys))
+        (
+            *(choice["layer"], _rounding(choice), choice.get("weight_bits"), choice.get("unit"), _thresholds(choice)),
+            *(_percent_of(choice, key) for key in keys),
+        )
         for choice in document["choices"]
         if choice.get("kind") in ("conv", "head", "threshold", "counts")
     ]
@@ -220,10 +224,17 @@ def _rounding(choice: Document) -> object:
     return choice.get("rounding", "nearest") if "weight_bits" in choice else None
 
 
-def rounding_table(document: Document) -> Group:
-    """Bits, scale and errors of each layer with weights or thresholds of its own."""
-    columns = [name if name in ("layer", "rounding") else f"{name} #" for name in ROUNDING]
-    return table("Rounding", columns, rounding_rows(document), ROUNDING_CAPTION)
+def _thresholds(choice: Document) -> object:
+    """The threshold, or those of its groups."""
+    groups = choice.get("thresholds")
+    return " / ".join(map(cell, groups)) if groups else choice.get("vth")
+
+
+def rounding_table(document: Document, shown: Sequence[str] = ROUNDING) -> Group:
+    """Bits, scale and errors of each layer with weights or thresholds of its own; `shown` of the columns ROUNDING."""
+    left = ("layer", "rounding", "vth")  # several thresholds may take several lines
+    rows = [[row[ROUNDING.index(name)] for name in shown] for row in rounding_rows(document)]
+    return table("Rounding", [name if name in left else f"{name} #" for name in shown], rows, ROUNDING_CAPTION)
 
 
 def _percent_of(choice: Document, key: str) -> object:
@@ -233,18 +244,22 @@ def _percent_of(choice: Document, key: str) -> object:
 
 
 def sensitivity_table(document: Document) -> Group:
-    """A row a layer: the agreement with the float network at each width, and the error of the logits."""
+    """A row a layer: the agreement with the float network at each width, then the error of the logits."""
     found: dict[str, dict[int, Document]] = {}
     for loss in document["layers"]:
         found.setdefault(loss["layer"], {})[loss["bits"]] = loss
     widths = sorted({loss["bits"] for loss in document["layers"]}, reverse=True)
-    rows = [
-        (layer, *(entry for width in widths for entry in (at[width]["agreement"], at[width]["logit_error"])))
-        for layer, at in found.items()
-    ]
-    columns = [name for width in widths for name in (f"{width} bits: class % #", "logits #")]
-    caption = "class: samples of the float network's class; logits: their error as a share of them; all others 8 bits"
-    return table("Sensitivity", ("layer", *columns), rows, caption)
+    columns = ("layer", *(f"{width} bits #" for width in widths))
+    tables = (
+        ("agreement", "Percent of the samples with the float network's class, one layer at fewer bits than 8"),
+        ("logit_error", "Error of the logits, as a share of them"),
+    )
+    return Group(
+        *(
+            table(title, columns, [(layer, *(at[width][key] for width in widths)) for layer, at in found.items()])
+            for key, title in tables
+        )
+    )
 
 
 def choices_table(document: Document) -> Group:

@@ -71,6 +71,9 @@ def test_ctrl_c_says_how_to_go_on(call: Command, folder: Path, monkeypatch: pyte
 
     monkeypatch.setattr(tuning, "finetune", stopped)
     words = ("--data", folder / "train.npz", "-o", folder / "a.onnx", "--checkpoint", folder / "run.ckpt")
+    early = call("finetune", f"{folder}/model.py:tiny_qkformer", *words)  # before the first step there is none
+    assert (early.code, "--resume" in early.err) == (130, False)
+    (folder / "run.ckpt").touch()
     found = call("finetune", f"{folder}/model.py:tiny_qkformer", *words)
     assert found.code == 130
     assert f"--resume {folder / 'run.ckpt'}" in found.err
