@@ -41,9 +41,13 @@ def delayed(network: Network, node: Node, signal: Signal, source: str) -> Signal
         signal = network.copied(signal, "dense")
         parts = _parts(network, signal, delay) or ()
     shape, interval = network.layout(signal).shape, network.interval(signal).union(Interval(0, 0))
-    open_at = Synapses(_due(network, node, delay, source), nest(dense(shape), dense(delay.shape).broadcast(shape)))
-    if interval.within(BINARY) or not parts:
+    due, gates = _due(network, node, delay, source), dense(delay.shape).broadcast(shape)
+    open_at = Synapses(due, nest(dense(shape), gates))
+    if interval == BINARY or (not parts and BINARY.within(interval)):
         return network.stateless(node.name, Drive(shape, Interval(0, 2), (*parts, open_at)), vth=1)
+    if not parts:  # nothing but zeros, of a value that is never 1: a LIF could send 1, as far as its readers know
+        closed = Synapses(due, nest(dense(shape), gates, -1))
+        return network.graded(node.name, Drive(shape, Interval(-1, 0), (closed,)), "relu")
     population = Population(node.name, "product", shape, 0, interval)
     return network.land(population, Drive(shape, interval, parts), Drive(shape, BINARY, (open_at,)))
 
