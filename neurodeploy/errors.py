@@ -103,3 +103,7 @@ class LimitExceededError(NeurodeployError):
     """A time or memory limit was exceeded, or a worker died."""
 
     exit_code = ExitCode.LIMIT
+
+
+class Terminated(SystemExit):
+    """A signal asked the program to end: no error of whatever ran then, so nothing may turn it into one."""

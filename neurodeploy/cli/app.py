@@ -37,6 +37,7 @@ from neurodeploy.errors import (
     Finding,
     LimitExceededError,
     NeurodeployError,
+    Terminated,
     UsageError,
 )
 
@@ -116,7 +117,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     """A signal ends the program through its clean-up."""
-    sys.exit(128 + number)
+    raise Terminated(128 + number)
 
 
 def _report(error: NeurodeployError, as_json: bool) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.errors import Finding, Terminated, UnsupportedModelError
 from neurodeploy.frontend.places import raised_at
 
 # What torch says where tensors do not fit one another.
@@ -58,7 +58,7 @@ def tracing(shape: tuple[int, ...]) -> Iterator[io.StringIO]:
     try:
         with _quiet() as said, torch.no_grad():
             yield said
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         raise
     except UnsupportedModelError as error:
         where = raised_at(error)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from neurodeploy.errors import Finding, InvalidFileError, UsageError
+from neurodeploy.errors import Finding, InvalidFileError, Terminated, UsageError
 from neurodeploy.frontend.checkpoint import load_into
 from neurodeploy.frontend.places import raised_at
 from neurodeploy.frontend.sound import require_sound
@@ -90,7 +90,7 @@ def _run(spec: ModelSpec, action: Callable[[], T], need: str, mend: str) -> T:
     """What the user's code gives. Raises UsageError for whatever it raises, with the line where that arose."""
     try:
         return action()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # noqa: BLE001  (the user's code may raise anything, or exit)
         if isinstance(error, ImportError) and error.name:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurodeploy.errors import InvalidFileError, NeurodeployError, UnsupportedModelError, UsageError
+from neurodeploy.errors import InvalidFileError, NeurodeployError, Terminated, UnsupportedModelError, UsageError
 from neurodeploy.frontend import load_model
 
 FILE = """
@@ -29,6 +29,9 @@ def none(): ...
 def leaves(): raise SystemExit(0)
 def ends(): raise GeneratorExit
 def stops(): raise KeyboardInterrupt
+def terminated():
+    from neurodeploy.errors import Terminated
+    raise Terminated(143)
 def circle():
     inner = torch.nn.Sequential(torch.nn.Identity())
     inner.add_module("me", inner)
@@ -107,6 +110,8 @@ def test_wrong_names(file: Path, spec: str, have: str) -> None:
 def test_an_interrupt_is_no_finding(file: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         load_model(f"{file}:stops")
+    with pytest.raises(Terminated):
+        load_model(f"{file}:terminated")
     file.write_text("raise KeyboardInterrupt\n", encoding="utf-8")
     with pytest.raises(KeyboardInterrupt):
         load_model(f"{file}:model")

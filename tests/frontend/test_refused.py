@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
+from neurodeploy.errors import Finding, Terminated, UnsupportedModelError, UsageError
 from neurodeploy.frontend import trace
 from tests.frontend.small import STEPS, Net, interpret, lif, lively
 
@@ -251,11 +251,12 @@ def test_a_forward_that_leaves(error: BaseException) -> None:
     assert type(error).__name__ in finding.have
 
 
-def test_an_interrupt_is_no_finding() -> None:
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), Terminated(143)])
+def test_an_interrupt_is_no_finding(end: BaseException) -> None:
     def interrupted(net: Net, x: Tensor) -> Tensor:
-        raise KeyboardInterrupt
+        raise end
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(end)):
         trace(Bodies(interrupted).eval(), EXAMPLE)
 
 
