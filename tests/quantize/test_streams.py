@@ -21,8 +21,8 @@ from neurodeploy.mapping import lower
 from neurodeploy.numerics import INT32, LOIHI_LAVA, PROFILES, Profile
 from neurodeploy.quantize import QuantizeOptions, fold_batchnorm, quantize
 from neurodeploy.quantize.builder import Builder
-from neurodeploy.quantize.pixels import quantize_input
 from neurodeploy.quantize.handlers import WORST_THRESHOLD
+from neurodeploy.quantize.pixels import quantize_input
 from neurodeploy.quantize.streams import Share, find_streams
 from tests.float_graph import run_float
 from tests.shortcut_graphs import SHORTCUTS
