@@ -58,7 +58,11 @@ def test_compile_evaluate_compare(network: Any, tmp_path: Path) -> None:
     before, images, stages = state(network), pictures(24), list[str]()
     deployed = nd.compile(network, images[:1], calibration=images, weight_bits=6, progress=stages.append)
     assert all((before[name] == tensor).all() for name, tensor in network.state_dict().items())
-    assert stages == ["trace", "quantize and prove"]
+    assert stages[:2] == ["trace", "quantize and prove"]
+    assert stages[2:] == [
+        *(f"quantize {conv.name}" for conv in deployed.graph.of("conv")),
+        "measure the errors of the layers",
+    ]
     assert all(bound.holds for bound in deployed.bounds)
     assert deployed.graph.metadata["target"] == "loihi2"
     assert json.loads(deployed.graph.metadata["versions"])["neurodeploy"] == nd.__version__
