@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from os import PathLike
 from typing import Any, NamedTuple, Protocol
 
+from neurodeploy import maps
 from neurodeploy.backends import native
 from neurodeploy.backends.dispatch import chosen_backend
-from neurodeploy.backends.result import RunResult
 from neurodeploy.errors import Finding, UsageError
 from neurodeploy.evaluation import (
     ActivityMeter,
@@ -23,10 +23,7 @@ from neurodeploy.evaluation import (
 )
 from neurodeploy.images import Images, check_images
 from neurodeploy.ir.chip import Placement
-from neurodeploy.ir.graph import Graph
-from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.verify import types
-from neurodeploy.maps import chip_of
 from neurodeploy.progress import Progress, share
 from neurodeploy.report.page import Content, Mesh, Observer, page
 from neurodeploy.targets import Target
@@ -46,16 +43,9 @@ class Bill(Protocol):
     def as_json(self) -> dict[str, Any]: ...
 
 
-class Deployed(Protocol):
+class Deployed(maps.Deployed, Protocol):
     """A `neurodeploy.api.CompiledModel`, as far as a report needs it."""
 
-    @property
-    def graph(self) -> Graph: ...
-    @property
-    def bounds(self) -> tuple[Bound, ...]: ...
-    @property
-    def input_shape(self) -> tuple[int, ...]: ...
-    def run(self, images: object, backend: str = ..., **options: Any) -> RunResult: ...
     @property
     def map(self) -> Callable[..., Bill]: ...
     def describe(self, mapped: bool = ...) -> dict[str, Any]: ...
@@ -128,7 +118,7 @@ def made(
     """
     asked, checked = Choices.of(given), check_images(images, deployed.input_shape)
     graph, count = deployed.graph, len(checked)
-    mesh = _mesh(chip_of(graph, asked.target))  # a wrong target is refused before all runs
+    mesh = _mesh(maps.chip_of(graph, asked.target))  # a wrong target is refused before all runs
     truth = None if labels is None else check_labels(labels, count, types(graph)[graph.output].size)
     if float_model is not None and truth is None:
         raise UsageError(Finding("ND-P014", "float_model", "labels beside it", "no labels", "pass the labels"))
