@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from math import prod
 
@@ -27,14 +28,28 @@ Weights = SparseWeights | ConvWeights
 class Parts:
     """A population in parts.  members: of each part, its neurons' flat indices in the whole, in the part's own order.
 
-    part, place: of each neuron of the whole, the number of its part and its flat index there.
+    Nothing is listed of a population that stays whole: it may have a hundred million neurons.
     """
 
     populations: tuple[Population, ...]
-    members: tuple[Int64, ...]
-    part: Int64
-    place: Int64
+    members: tuple[Int64, ...] = ()
     channels: tuple[tuple[int, int], ...] = ()  # (stride, size) of the axes along which thresholds differ
+
+    @cached_property
+    def part(self) -> Int64:
+        """The number of the part of each neuron of the whole."""
+        found = np.zeros(sum(p.size for p in self.populations), np.int64)
+        for number, own in enumerate(self.members):
+            found[own] = number
+        return found
+
+    @cached_property
+    def place(self) -> Int64:
+        """Where in its part each neuron of the whole is, as a flat index."""
+        found = np.arange(sum(p.size for p in self.populations))
+        for own in self.members:
+            found[own] = np.arange(own.size)
+        return found
 
     def whole(self, shape: tuple[int, ...]) -> Whole:
         """Where the neurons of a layer of this shape are."""
@@ -70,24 +85,21 @@ def split(graph: MappedGraph, thresholds: Mapping[str, Int64]) -> MappedGraph:
 def parts_of(whole: Population, thresholds: Int64 | None) -> Parts:
     """The parts, lowest threshold first; one of shape [neurons along the axes of thresholds, *other axes]."""
     if thresholds is None:
-        every = np.arange(whole.size)
-        return Parts((whole,), (every,), np.zeros(whole.size, np.int64), every)
+        return Parts((whole,))
     own = tuple(axis for axis, size in enumerate(thresholds.shape) if size > 1)
     index = _front(np.arange(whole.size).reshape(whole.shape), own)
     values = _front(thresholds, own).reshape(-1)
     bias = whole.bias_mant.reshape((1,) * (len(whole.shape) - whole.bias_mant.ndim) + whole.bias_mant.shape)
     wide = [n if axis in own else bias.shape[axis] for axis, n in enumerate(whole.shape)]
     biases = _front(np.broadcast_to(bias, wide), own)
-    part, place = np.empty(whole.size, np.int64), np.empty(whole.size, np.int64)
     populations, members = [], []
-    for number, vth in enumerate(np.unique(values)):
+    for vth in np.unique(values):
         chosen = values == vth
         members.append(index[chosen].reshape(-1))
-        part[members[-1]], place[members[-1]] = number, np.arange(members[-1].size)
         fields = {"shape": index[chosen].shape, "vth": int(vth), "bias_mant": biases[chosen]}
         populations.append(replace(whole, name=f"{whole.name}/vth{vth}", **fields))
     channels = tuple((prod(whole.shape[axis + 1 :]), whole.shape[axis]) for axis in own)
-    return Parts(tuple(populations), tuple(members), part, place, channels)
+    return Parts(tuple(populations), tuple(members), channels)
 
 
 def _front(array: Int64, axes: tuple[int, ...]) -> Int64:
