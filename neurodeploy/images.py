@@ -12,6 +12,7 @@ from neurodeploy.errors import Finding, LimitExceededError, UsageError
 
 Images = NDArray[np.float32]
 Shape = tuple[int, ...]
+NUMBERS = "biuf"  # kinds of dtype; spikes often come as booleans
 EVENTS = 4  # axes of one sample of event frames, [T, C, H, W]
 
 
@@ -27,8 +28,8 @@ def check_images(images: object, shape: Shape) -> Images:
     except (TypeError, ValueError, RuntimeError) as error:  # rows of different length, a tensor with a gradient
         raise UsageError(_finding("ND-B002", "a NumPy array of numbers", str(error), "pass a float32 array")) from error
     dims = ", ".join(map(str, shape))
-    if array.dtype.kind not in "fiu" or np.ma.is_masked(images):
-        have = f"dtype {array.dtype}" if array.dtype.kind not in "fiu" else "masked values"
+    if array.dtype.kind not in NUMBERS or np.ma.is_masked(images):
+        have = f"dtype {array.dtype}" if array.dtype.kind not in NUMBERS else "masked values"
         raise UsageError(_finding("ND-B002", "a NumPy array of numbers", have, "pass a float32 array"))
     findings = []
     kind = "event frames" if len(shape) == EVENTS else "images"

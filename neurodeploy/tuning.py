@@ -23,7 +23,7 @@ from neurodeploy.ir.identity import identity
 from neurodeploy.ir.verify import types
 from neurodeploy.progress import Progress
 from neurodeploy.quantize import quantize_exactly
-from neurodeploy.quantize.options import WeightBits
+from neurodeploy.quantize.options import WeightBits, require_known
 
 if TYPE_CHECKING:
     from neurodeploy.finetuning import IntegerNetwork, Recipe, Samples
@@ -160,7 +160,8 @@ def _recipe(choices: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     frontend()  # names what is missing
     from neurodeploy.finetuning import Recipe
 
-    own = {field.name for field in fields(Recipe)}
+    own = [field.name for field in fields(Recipe)]
+    require_known(choices, own)
     recipe = Recipe(**{key: value for key, value in choices.items() if key in own})
     return recipe, {key: value for key, value in choices.items() if key not in own}
 

@@ -65,7 +65,7 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
         )
     deployed.save(path)
     document = {"artefact": str(path), "ignored_keys": [*idle], **deployed.describe(mapped=False)}
-    output.result(document, text.network_table(document), text.rounding_table(document, text.ROUNDING_BRIEF))
+    output.result(document, text.network_table(document), text.rounding_brief(document))
     output.note(f"wrote {path}")
     for wide in narrower_widths(deployed, choices["target"]):
         output.note(f"note: {wide}; `neurodeploy map` says all. Fewer --weight-bits make it narrower")

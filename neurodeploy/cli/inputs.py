@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from neurodeploy.errors import Finding, InvalidFileError, LimitExceededError, UsageError
+from neurodeploy.images import NUMBERS
 
 Array = NDArray[Any]
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}  # 3.0 is for records alone
@@ -116,7 +117,7 @@ def _require_memory(path: Path, size: int) -> None:
 
 
 def _require_numbers(path: Path, array: Array) -> None:
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in NUMBERS:
         raise _invalid(path, "an array of numbers", f"dtype {array.dtype}")
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.errors import Finding
+from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.graph import EVENTS, Attribute, Graph, Node, Source, Stage, Tensor, tensor
 from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import verify
 from neurodeploy.netx.fields import DAMAGED, UNSUPPORTED
 from neurodeploy.netx.layers import Layer, Neuron, raise_all
-from neurodeploy.netx.reading import Names, Reading
+from neurodeploy.netx.reading import USAGE, Names, Reading
 from neurodeploy.netx.synapses import AGAIN, NUMBERS, Refused, Synapses, convolution, executed
 from neurodeploy.numerics import LOIHI_LAVA, Int64
 
@@ -124,7 +124,8 @@ def _input(draft: _Draft, layer: Layer) -> None:
         shape = (layer.weight.shape[1],)
     if not shape:
         mend = "give input_shape, as (2, 34, 34); on the command line --input-shape 2x34x34"
-        raise Refused(UNSUPPORTED, "an input layer, or the shape of what comes in", f"{layer.kind} at first", mend)
+        need, have = "the shape of what comes in, which the file has no input layer for", f"{layer.kind} at first"
+        raise UsageError(Finding(USAGE, layer.path, need, have, mend))
     gain = float(INPUT_GAIN if layer.weight is None else layer.weight.flat[0]) if neuron else 1.0
     if gain <= 0:
         raise Refused(UNSUPPORTED, "a positive weight of the input", f"{gain:g}", "turn the sign of the images")

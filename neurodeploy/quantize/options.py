@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any, Literal
@@ -137,12 +138,24 @@ class QuantizeOptions:
 
 def options_of(weight_bits: WeightBits, profile: Profile, given: Mapping[str, Any]) -> QuantizeOptions:
     """The options by name. Raises UsageError for unknown names, and for what is wrong with the others."""
-    known = [field.name for field in fields(QuantizeOptions) if field.name not in ("weight_bits", "profile")]
+    require_known(given)
+    return QuantizeOptions(weight_bits, profile, **given)
+
+
+def require_known(given: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Raise UsageError for every name that is none of the options'; others: names that the call takes beside them."""
+    own = (field.name for field in fields(QuantizeOptions) if field.name not in ("weight_bits", "profile"))
+    known = [*others, *own]
     unknown = [name for name in given if name not in known]
     if unknown:
         need = f"one of {', '.join(known)}"
-        raise UsageError(Finding("ND-Q033", name, need, "an unknown option", "leave it out") for name in unknown)
-    return QuantizeOptions(weight_bits, profile, **given)
+        raise UsageError(Finding("ND-Q033", name, need, "an unknown option", _nearest(name, known)) for name in unknown)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """What to do about an unknown name."""
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else "leave it out"
 
 
 def _whole(value: object) -> bool:

@@ -207,8 +207,8 @@ def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: S
         except NeurodeployError:
             same = 0.0
         if best is None and 100 - same > most_drop:
-            have = f"{100 - same:.4g} % of the samples differ with 8 bits"
-            mend = "a larger most_drop, or the target's accuracy with 8 bits"
+            have = f"{100 - same:.4g} % of the {len(judge.images)} calibration samples differ with 8 bits"
+            mend = "a larger most_drop, more calibration samples, or see what 8 bits cost with `evaluate`"
             raise DoesNotFitError(
                 Finding("ND-Q035", "weight_bits", f"{most_drop:g} % of another class at most", have, mend)
             )

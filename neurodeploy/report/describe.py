@@ -17,6 +17,7 @@ from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types
+from neurodeploy.numerics import LOIHI_LAVA
 
 
 def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
     """
     known, held = types(graph), [bound_document(bound) for bound in bounds]
     code = PixelCode.of_graph(graph)
-    layers = [_layer(node, known) for node in graph.nodes]
+    layers, choices = [_layer(node, known) for node in graph.nodes], _choices(graph)
     return {
         "name": graph.name,
         "profile": graph.profile,
@@ -46,13 +47,21 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "parameters": _parsed(graph, "parameters", "{}", dict),
         "neurons": sum(layer.get("neurons", 0) for layer in layers),
         "weights": sum(layer.get("weights", 0) for layer in layers),
+        "weight_bytes": _weight_bytes(layers, choices),
         "synapses": sum(layer.get("synapses", 0) for layer in layers),
         "layers": layers,
         "bounds": held,
         "batch_coupled": _coupled(graph),
-        "choices": _choices(graph),
+        "choices": choices,
         "versions": _parsed(graph, "versions", "{}", dict),
     }
+
+
+def _weight_bytes(layers: list[dict[str, Any]], choices: list[dict[str, Any]]) -> int:
+    """Bytes of all weights at the bits of their layers, every weight once, as `budget` of the quantizer counts them."""
+    bits = {entry["layer"]: entry["weight_bits"] for entry in choices if isinstance(entry.get("weight_bits"), int)}
+    held = [layer for layer in layers if "weights" in layer]
+    return sum(-(-layer["weights"] * bits.get(layer["name"], LOIHI_LAVA.weight_bits) // 8) for layer in held)
 
 
 def _coupled(graph: Graph) -> list[str]:

@@ -103,7 +103,8 @@ def comparison_table(document: Document, title: str = "Comparison") -> Group:
 def network_table(document: Document) -> Group:
     """Size of a network, and of its lowering where the document has it."""
     about_input = ("time_loop", "read_out", "input", "input_kind", "pixel_range")
-    keys = ("name", "target", "profile", "steps", *about_input, "classes", "neurons", "weights", "synapses")
+    sizes = ("classes", "neurons", "weights", "weight_bytes", "synapses")
+    keys = ("name", "target", "profile", "steps", *about_input, *sizes)
     rows: list[tuple[str, object]] = [(key.replace("_", " "), document[key]) for key in keys if document.get(key) != ""]
     mapped = dict(document.get("mapped", {}))
     refused = mapped.pop("refused", ())
@@ -200,6 +201,7 @@ def bounds_table(document: Document) -> Group:
 ROUNDING = (
     *("layer", "rounding", "bits", "unit", "vth", "clipped", "spike error", "membrane error", "cumulative error"),
 )
+ROUNDING_GRID, ROUNDING_ERRORS = ROUNDING[:6], ("layer", *ROUNDING[6:])  # each fits 80 columns
 ROUNDING_BRIEF = ("layer", "bits", "vth", "spike error", "membrane error", "cumulative error")  # fits 80 columns
 ROUNDING_CAPTION = (
     "spike error: spikes that differ from the float layer's on the same inputs; membrane error: in integer steps, root"
@@ -230,11 +232,22 @@ def _thresholds(choice: Document) -> object:
     return " / ".join(map(cell, groups)) if groups else choice.get("vth")
 
 
-def rounding_table(document: Document, shown: Sequence[str] = ROUNDING) -> Group:
-    """Bits, scale and errors of each layer with weights or thresholds of its own; `shown` of the columns ROUNDING."""
+def rounding_table(document: Document) -> Group:
+    """Bits and scale of each layer with weights or thresholds of its own; then its errors."""
+    errors = rounding_part(document, ROUNDING_ERRORS, "Errors of rounding", ROUNDING_CAPTION)
+    return Group(rounding_part(document, ROUNDING_GRID), Text(), errors)
+
+
+def rounding_brief(document: Document) -> Group:
+    """The most telling columns, in one table."""
+    return rounding_part(document, ROUNDING_BRIEF, caption=ROUNDING_CAPTION)
+
+
+def rounding_part(document: Document, shown: Sequence[str], title: str = "Rounding", caption: str = "") -> Group:
+    """The columns `shown` of ROUNDING."""
     left = ("layer", "rounding", "vth")  # several thresholds may take several lines
     rows = [[row[ROUNDING.index(name)] for name in shown] for row in rounding_rows(document)]
-    return table("Rounding", [name if name in left else f"{name} #" for name in shown], rows, ROUNDING_CAPTION)
+    return table(title, [name if name in left else f"{name} #" for name in shown], rows, caption)
 
 
 def _percent_of(choice: Document, key: str) -> object:

@@ -126,6 +126,21 @@ def test_a_model_of_event_frames(file: str, family: str) -> None:
 
 
 @pytest.mark.torch
+def test_booleans_are_spikes(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, spikes = api.load_model(f"{file}:qkformer"), frames(16, 3, size=16) > 0
+    deployed = nd.compile(network, spikes[:1], calibration=spikes)
+    numbers = spikes.astype(np.float32)
+    assert (deployed.run(spikes).logits == deployed.run(numbers).logits).all()
+    labels = np.zeros(16, np.int64)
+    found, wanted = (nd.evaluate(deployed, given, labels, float_model=network) for given in (spikes, numbers))
+    assert found.correlation == wanted.correlation is not None
+    deployed.save(tmp_path / "tiny.onnx")
+    np.save(tmp_path / "spikes.npy", spikes)
+    assert invoke(["run", str(tmp_path / "tiny.onnx"), "--images", str(tmp_path / "spikes.npy"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == deployed.run(numbers).classes.tolist()
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize(("factory", "example"), [("still", (1, 3, 2, 16, 16)), ("qkformer", (1, 2, 16, 16))])
 def test_an_example_of_the_other_kind(file: str, factory: str, example: tuple[int, ...]) -> None:
     given = np.ones((4, *example[1:]), np.float32)

@@ -36,7 +36,7 @@ def test_in_and_out_and_in_again(call: Command, tmp_path: Path) -> None:
     ("arguments", "code", "finding"),
     [
         ((CONV,), 2, "ND-L006"),
-        ((CONV, "--steps", "4"), 4, "ND-L004"),
+        ((CONV, "--steps", "4"), 2, "ND-L006"),
         ((CONV, "--steps", "4", "--input-shape", "2xsix"), 2, "ND-L013"),
         ((CONV, "--steps", "4", "--input-shape", "2x6x6", "--weights", "x.pt"), 2, "ND-L013"),
         (("file.py:net", "--steps", "4"), 2, "ND-L013"),

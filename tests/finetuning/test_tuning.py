@@ -135,6 +135,11 @@ def test_wrong_choices_are_named(choices: dict[str, Any], codes: set[str]) -> No
     assert {finding.code for finding in caught.value.findings} == codes
 
 
+def test_a_misspelt_choice_is_told_of_the_recipe_and_of_the_quantizer() -> None:
+    with pytest.raises(UsageError, match=r"(?s)one of epochs, batch, .*rounding, .*did you mean epochs\?"):
+        tuned(epoch=1)
+
+
 def test_wrong_labels_are_named() -> None:
     images, labels = digits()
     for wrong, code in ((labels[:-1], "ND-V001"), (labels + 1, "ND-V002"), (labels / 2, "ND-V001")):

@@ -190,7 +190,7 @@ def test_a_dense_layer_says_how_much_comes_in() -> None:
 
 
 def test_the_shape_of_the_input_is_asked_for() -> None:
-    with pytest.raises(UnsupportedModelError, match="--input-shape"):
+    with pytest.raises(UsageError, match="--input-shape"):
         graph(*NET, input_shape=None)
 
 

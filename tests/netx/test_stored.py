@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("h5py")
 
 from neurodeploy.api import CompiledModel, load
-from neurodeploy.errors import UnsupportedModelError, UsageError
+from neurodeploy.errors import UsageError
 from neurodeploy.lava_dl import load_netx, notices
 from tests.netx.files import DATA
 
@@ -66,5 +66,5 @@ def test_what_was_read_is_an_artefact_like_any_other(tmp_path: Path) -> None:
 def test_steps_and_shape_have_to_be_given() -> None:
     with pytest.raises(UsageError, match="--steps"):
         load_netx(DATA / "conv.net")
-    with pytest.raises(UnsupportedModelError, match="input_shape"):
+    with pytest.raises(UsageError, match="input_shape"):
         load_netx(DATA / "conv.net", 4)

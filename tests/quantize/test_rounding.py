@@ -22,6 +22,7 @@ from neurodeploy.quantize import compensate as c
 from neurodeploy.quantize.execute import integer_logits, real_logits
 from neurodeploy.quantize.fitted import _shrunk
 from neurodeploy.quantize.sensitivity import WIDTHS, weight_bytes
+from neurodeploy.report.describe import graph_document
 from tests.float_graph import run_float
 from tests.shortcut_graphs import SHORTCUTS
 from tests.traced_graphs import FAMILIES, pictures
@@ -159,6 +160,7 @@ def test_a_budget_is_kept_with_the_fewest_bits_where_they_cost_least(monkeypatch
     graph = quantize(traced, images, QuantizeOptions("auto", budget=most // 2))
     bits = {c["layer"]: c["weight_bits"] for c in json.loads(graph.metadata["quantization"]) if "weight_bits" in c}
     assert sum(weight_bytes(folded, bits).values()) <= most // 2
+    assert graph_document(graph, ())["weight_bytes"] == sum(weight_bytes(folded, bits).values())
     assert len(set(bits.values())) > 1
     with pytest.raises(DoesNotFitError) as caught:
         quantize(traced, images, QuantizeOptions("auto", budget=10))

@@ -39,6 +39,7 @@ def shown(renderable: Any, width: int = 300) -> str:
 
 def test_sizes_are_those_of_the_graph(graph: Graph, document: dict[str, Any]) -> None:
     assert document["weights"] == sum(node.tensors["weight"].size for node in graph.of("conv"))
+    assert document["weight_bytes"] == document["weights"]  # at 8 bits
     first = graph.of("conv")[0]
     layer = next(layer for layer in document["layers"] if layer["name"] == first.name)
     kernels = first.tensors["weight"].size // 9

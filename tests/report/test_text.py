@@ -21,8 +21,9 @@ def test_rounding_names_the_thresholds_of_all_groups_and_fits() -> None:
     errors = {"clipped": 0.01, "spike_error": 0.02, "membrane_error": 1.5, "cumulative_error": 0.03}
     plain = {"kind": "conv", "layer": LAYER, "weight_bits": 4, "unit": 0.1, "vth": 10, **errors}
     split = {**plain, "layer": "split", "thresholds": [7, 10_500], "channels": [3, 5]}
-    made = shown(text.rounding_table({"choices": [plain]}, text.ROUNDING_BRIEF))
-    assert "7 / 10,500" in shown(text.rounding_table({"choices": [split]}))
+    made = shown(text.rounding_brief({"choices": [plain]}))
+    whole = shown(text.rounding_table({"choices": [split]}))
+    assert "7 / 10,500" in whole and "clipped" in whole and "cumulative" in whole
     (row,) = (line for line in made.splitlines() if LAYER in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == [LAYER, "4", "10", "2.00 %", "1.5", "3.00 %"]
     assert "compensated" in shown(text.rounding_table({"choices": [{**plain, "rounding": "compensated"}]}), 200)

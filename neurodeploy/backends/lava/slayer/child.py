@@ -97,7 +97,12 @@ def _model(spec: str, folder: Path) -> Any:
         options = {str(key.arg): ast.literal_eval(key.value) for key in called.keywords}
     except (SyntaxError, ValueError, LookupError) as error:
         raise Problem(*usage, spec, "correct the name") from error
-    made = _called(lambda: getattr(_module(place, folder), name), spec)
+    module = _called(lambda: _module(place, folder), spec)
+    if not hasattr(module, name):
+        there = [own for own, value in vars(module).items() if callable(value) and not own.startswith("_")]
+        have = f"no {name} in {place}; there: {', '.join(there) or 'nothing'}"
+        raise Problem("usage", "", "a factory of that name", have, "correct the name")
+    made = _called(lambda: getattr(module, name), spec)
     if not isinstance(made, torch.nn.Module):
         made = _called(lambda: made(*arguments, **options), spec)
     if not isinstance(made, torch.nn.Module):
