@@ -13,13 +13,15 @@ from neurodeploy.cli.output import Output
 RECIPE = ("epochs", "batch", "learning_rate", "seed", "distillation", "temperature", "evaluations")
 
 
-@options.command("finetune", "Few bits, no loss: the integers of a model are trained themselves.")
+@options.command("finetune", "The integers of a model are trained themselves: few bits with less loss.")
 @click.argument("model", metavar="MODEL")
 @options.weights
 @options.ema
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Samples to train on: .npz with labels.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many samples of --data.")
-@click.option("--held-out", type=float, default=0.05, show_default=True, help="Share of --data that chooses the best.")
+@click.option(
+    "--held-out", type=float, default=0.05, show_default=True, help="Share of --data, 5,000 at most, that chooses."
+)
 @click.option("--test", type=click.Path(path_type=Path), help="Samples to report on in the end, .npz with labels.")
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The ONNX file.")
 @click.option("--target", default="loihi2", show_default=True, help="See 'neurodeploy targets list'; or a .toml file.")
@@ -38,7 +40,8 @@ RECIPE = ("epochs", "batch", "learning_rate", "seed", "distillation", "temperatu
 def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
     """Train the integers of MODEL, named as for compile, from the weights of its checkpoint.
 
-    Accuracies on the way are those of the deployed network. The artefact is that of the best evaluation.
+    Accuracies on the way are those of the deployed network, on what is held out. The artefact is that of the best
+    evaluation, the one before any training among them. Without --weight-bits all layers have 4.
     """
     options.require_file(path)
     if choices["checkpoint"] is not None:

@@ -155,14 +155,14 @@ def _how(build: Builder, fit: Fit) -> dict[str, object]:
         "rounding": options.rounding,
         "scale_by": options.scale,
         "bias_corrected": options.bias_correction is True,
-        "current_error": _short(np.sqrt(max(fit.error, 0.0))),
-        "current_error_nearest": _short(np.sqrt(max(fit.nearest, 0.0))),
+        "current_error": _short(np.sqrt(fit.error)),
+        "current_error_nearest": _short(np.sqrt(fit.nearest)),
     }
 
 
-def _short(value: float) -> float:
-    """Four digits: what a sum of floats is, whatever adds it."""
-    return float(f"{value:.4g}")
+def _short(value: float) -> float | None:
+    """Four digits: what a sum of floats is, whatever adds it. JSON has no infinity."""
+    return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
 def _emit_fit(

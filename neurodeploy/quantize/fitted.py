@@ -31,7 +31,8 @@ class Fit:
     """Integers of a convolution and its bias.
 
     integers: [Co, Ci / groups, *K].  bias: float64 [Co], in the units of the exact one.  error, nearest: squared error
-    of the current on the samples as a share of its power, of these integers and of rounding to the nearest.
+    of the current on the samples as a share of its power, of these integers and of rounding to the nearest; infinite
+    where there is no power.
     """
 
     integers: NDArray[np.int64]
@@ -98,13 +99,19 @@ class Seen:
             pairs = zip(found, self.rows / worth, self.square, strict=True)
             found = np.stack([_shrunk(rows, exact, square, self.axon, limit) for rows, exact, square in pairs])
         nearest = np.clip(np.rint(self.rows / worth), -top, top)
-        scale = max(self.moments.energy, np.finfo(np.float64).tiny)
         bias = self.bias
         if self.corrects:
             lost = np.einsum("gok,gk->go", self.rows - found * worth, self.moments.mean_in)
             bias = self.bias + (self.moments.mean_error + lost).reshape(-1)
         integers = found.astype(np.int64).reshape(self.weight.shape)
-        return Fit(integers, bias, self._residual(found, worth) / scale, self._residual(nearest, worth) / scale)
+        return Fit(integers, bias, self._share(found, worth), self._share(nearest, worth))
+
+    def _share(self, integers: Float, unit: Float) -> float:
+        """Squared error of the current as a share of its power; infinite where the samples leave it at rest."""
+        error = max(self._residual(integers, unit), 0.0)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            share = float(np.divide(error, self.moments.energy))
+        return 0.0 if error == 0 else share
 
     def _residual(self, integers: Float, unit: Float) -> float:
         """Squared error of the current without damping."""
