@@ -32,7 +32,8 @@ Stages = Callable[[str], None]
 Evaluated = Callable[[Mapping[str, float]], None]
 HELD_OUT = 0.05  # share of the samples that chooses among the evaluations
 CALIBRATION = 256  # samples, evenly spread
-CHECKED = 256  # held-out samples on which the module and the deployed network are compared in the end
+CHECKED_FIRST = 64  # samples on which the module and the deployed network are compared before training
+CHECKED = 256  # held-out samples on which they are compared in the end
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     asked = Asked(model, array[:1], target, some, weight_bits, rounding, name, steps)
     network = _prepared(asked, surrogate, watchers.say)
     training, chooser = _divided(network, _checked(network, array, labels, teacher), held_out, recipe)
+    _require_equal(network, network.deploy(), training.images[:CHECKED_FIRST])
     from neurodeploy.finetuning import Hooks, Training
 
     origin = {"network": identity(network.graph), "recipe": json.dumps(recipe.as_json(), sort_keys=True)}
@@ -210,5 +212,5 @@ def _require_equal(network: IntegerNetwork, deployed: CompiledModel, images: Ima
     wrong = int((found.logits != network.logits(images)).any(axis=1).sum())
     if wrong:
         need, have = f"the logits of backend {found.backend}", f"others on {wrong} of {len(images)} samples"
-        mend = "train on the CPU; if it is the CPU, report it"
+        mend = "let PyTorch compute float32 in full, as docs/finetuning.md says; if it does, report it"
         raise BackendsDifferError(Finding("ND-S030", network.graph.output, need, have, mend))

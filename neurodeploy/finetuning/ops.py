@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.backends import nnpack
 from torch.nn import functional as F
 
 from neurodeploy.ir.graph import Node
@@ -33,7 +34,8 @@ def conv(node: Node, x: Tensor, weight: Tensor) -> Tensor:
         y = F.linear(samples, weight) if groups == 1 else _grouped(samples, weight, groups)
     else:
         window = (node.integers("stride"), node.integers("padding"))
-        y = _CONVOLUTIONS[weight.ndim - 2](samples, weight, None, *window, 1, groups)
+        with nnpack.flags(enabled=False):  # its Winograd transforms leave the integers; PyTorch uses it without oneDNN
+            y = _CONVOLUTIONS[weight.ndim - 2](samples, weight, None, *window, 1, groups)
     return y.reshape(*x.shape[:LEADING], *y.shape[1:])
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import surrogate
+from torch.backends import mkldnn, nnpack
 from torch.nn import functional as F
 
 from neurodeploy.backends.reference import run
 from neurodeploy.errors import UnsupportedModelError
-from neurodeploy.finetuning import IntegerNetwork
+from neurodeploy.finetuning import IntegerNetwork, ops
 from neurodeploy.finetuning.grids import Bias, Weight
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.proof import prove
@@ -65,6 +66,17 @@ def test_every_op_is_computed(op: str) -> None:
     for seed in range(4):
         graph = sample(op, seed)
         require_equal(IntegerNetwork(graph), graph, random_images(graph, 2, seed))
+
+
+@pytest.mark.skipif(not nnpack.is_available(), reason="a PyTorch without NNPACK")
+def test_convolutions_are_exact_where_pytorch_has_no_onednn() -> None:
+    """There it takes NNPACK for 16 samples or more, whose Winograd transforms are not."""
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(2, 8, 16, 14, 14, generator=generator) < 0.3).float()
+    weight = torch.randint(-127, 128, (8, 16, 3, 3), generator=generator).float()
+    node = Node("conv", "conv", ("x",), {"stride": (1, 1), "padding": (1, 1), "groups": 1})
+    with mkldnn.flags(enabled=False), nnpack.flags(enabled=True):
+        assert torch.equal(ops.conv(node, x, weight).double(), ops.conv(node, x.double(), weight.double()))
 
 
 def tiny(family: str = "qkformer", bits: int = 4) -> IntegerNetwork:

@@ -147,7 +147,16 @@ def test_wrong_labels_are_named() -> None:
             nd.finetune(model(), images, wrong, **SHORT)
 
 
-def test_a_module_that_computes_other_integers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(IntegerNetwork, "logits", lambda self, images, batch=64: np.ones((len(images), 3), np.int64))
+@pytest.mark.parametrize("wrong_from", [1, 4])  # before any step; in the end, after the evaluations
+def test_a_module_that_computes_other_integers_is_refused(wrong_from: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, calls, steps = IntegerNetwork.logits, list[int](), list[int]()
+
+    def other(self: IntegerNetwork, images: Any, batch: int = 64) -> Any:
+        calls.append(len(images))
+        return logits(self, images, batch) + (len(calls) >= wrong_from)
+
+    monkeypatch.setattr(IntegerNetwork, "logits", other)
     with pytest.raises(BackendsDifferError, match="ND-S030"):
-        tuned()
+        tuned(evaluations=1, progress=lambda done, total: steps.append(done), teacher=False)
+    assert len(calls) == wrong_from
+    assert bool(steps) == (wrong_from > 1)
