@@ -20,6 +20,7 @@ from neurodeploy.netx.layers import layers_of, raise_all
 from neurodeploy.netx.own import GROUP, Own
 from neurodeploy.netx.reading import USAGE, Names, Reading, Semantics
 from neurodeploy.netx.write import to_bytes
+from neurodeploy.numerics import LOIHI_LAVA
 from neurodeploy.versions import compiler_versions
 
 
@@ -119,12 +120,13 @@ def export_netx(deployed: CompiledModel, path: FilePath, *, round_bias: bool = F
 
     round_bias: netx holds a bias in whole weight units; True rounds what lies between, which is another network: import
     the file to measure it.
-    Raises UnsupportedModelError with every layer that netx has not, DoesNotFitError where rounded biases leave a width,
-    UsageError where the path cannot be written, EnvironmentMissingError without h5py.
+    Raises UnsupportedModelError with every layer that netx has not, DoesNotFitError where the widths of Loihi are left,
+    as a network of the target `cpu` may, UsageError where the path cannot be written, EnvironmentMissingError without
+    h5py.
     """
     graph, changed, worst = rounded(deployed.graph) if round_bias else (deployed.graph, 0, 0)
-    require_proof(graph)
     chain = to_layers(graph)
+    require_proof(replace(graph, profile=LOIHI_LAVA.name))
     own = Own.of(graph, chain.names)
     write_atomic(Path(path), to_bytes(chain.layers, own))
     return NetxExport(Path(path), own, chain.shows_membrane, changed, worst)

@@ -13,17 +13,18 @@ from dataclasses import replace
 
 from neurodeploy.api import CompiledModel
 from neurodeploy.backends.reference import backend
-from neurodeploy.errors import NeurodeployError, UnsupportedModelError, UsageError
+from neurodeploy.errors import DoesNotFitError, NeurodeployError, UnsupportedModelError, UsageError
 from neurodeploy.ir.graph import Graph, Node, tensor
-from neurodeploy.ir.proof import prove
+from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.lava_dl import export_netx, load_netx
 from neurodeploy.netx.build import to_graph
 from neurodeploy.netx.chain import rounded, to_layers
 from neurodeploy.netx.own import Own
 from neurodeploy.netx.reading import Reading
+from neurodeploy.numerics import INT32
 from neurodeploy.quantize import quantize
 from tests.netx.chains import frames_of, random_chain
-from tests.netx.files import FILE, NET, graph
+from tests.netx.files import FILE, NET, dense, graph
 from tests.traced_graphs import FAMILIES, pictures
 
 
@@ -101,6 +102,19 @@ def test_steps_may_be_others_than_the_file_says(tmp_path: Path) -> None:
     export_netx(CompiledModel(graph(*NET)), tmp_path / "x.net")
     assert load_netx(tmp_path / "x.net", 7).graph.steps == 7
     assert load_netx(tmp_path / "x.net", input_message_bits=4).graph.by_name["input"].integer("hi") == 15
+
+
+def test_sums_that_only_a_cpu_holds_are_refused(tmp_path: Path) -> None:
+    wide = dense(weight=np.full((4, 48), 127.0))
+    made = graph(wide, input_shape=None, input_message_bits=8)
+    for vth in (80, 900_000):
+        nodes = [replace(n, attributes={**n.attributes, "vth": vth}) if n.op == "lif" else n for n in made.nodes]
+        wider = replace(made, nodes=tuple(nodes), profile=INT32.name)
+        require_proof(wider)
+        with pytest.raises(DoesNotFitError, match="worst case 0..1554480") as caught:
+            export_netx(CompiledModel(wider), tmp_path / "x.net")
+        assert {finding.layer for finding in caught.value.findings} == {"layer.0.neuron"}
+    assert not [*tmp_path.iterdir()]
 
 
 def with_bias(units: int) -> Graph:
