@@ -9,14 +9,15 @@ import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurodeploy.api import CompiledModel, FilePath
-from neurodeploy.compiling import Asked, frontend, prepared
-from neurodeploy.errors import BackendsDifferError, Finding
+from neurodeploy.compiling import Asked, Prepared, frontend, prepared
+from neurodeploy.errors import BackendsDifferError, Finding, UsageError
 from neurodeploy.evaluation import check_labels
 from neurodeploy.images import Images, check_images
 from neurodeploy.ir.identity import identity
@@ -88,7 +89,8 @@ def prepare_finetuning(  # noqa: PLR0913  (the public call: each argument by its
     surrogate: of SpikingJelly, by default Sigmoid(4).  The other arguments, and what is raised: as of `compile`.
     """
     asked = Asked(model, example_input, target, calibration, weight_bits, rounding, name, steps)
-    return _prepared(asked, surrogate, progress or (lambda stage: None))
+    say, shape = progress or (lambda stage: None), _surrogate(surrogate)
+    return _quantized(prepared(asked, say), shape, say)
 
 
 def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
@@ -124,15 +126,20 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     Raises as `compile`; UsageError for samples and choices, InvalidFileError for a checkpoint, KeyboardInterrupt.
     """
     watchers, (recipe, rounding) = Watchers(stage, progress, evaluated), _recipe(choices)
-    array: Any = np.asarray(images)
+    shape, array = _surrogate(surrogate), _array(images)
     some = array[:: max(1, len(array) // CALIBRATION)][:CALIBRATION] if calibration is None else calibration
     asked = Asked(model, array[:1], target, some, weight_bits, rounding, name, steps)
-    network = _prepared(asked, surrogate, watchers.say)
-    training, chooser = _divided(network, _checked(network, array, labels, teacher), held_out, recipe)
-    _require_equal(network, network.deploy(), training.images[:CHECKED_FIRST])
     from neurodeploy.finetuning import Hooks, Training
+    from neurodeploy.finetuning import checkpoint as files
 
+    if resume is not None:
+        files.content(Path(resume))  # what is no checkpoint is named at once
+    given = prepared(asked, watchers.say)
+    training, chooser = _divided(given, array, labels, teacher, held_out, recipe)
+    network = _quantized(given, shape, watchers.say)
+    _require_equal(network, network.deploy(), training.images[:CHECKED_FIRST])
     origin = {"network": identity(network.graph), "recipe": json.dumps(recipe.as_json(), sort_keys=True)}
+    origin |= {"surrogate": network.surrogate}
     origin |= {"data": training.digest(), "held-out data": chooser.digest(), "teacher": _named(teacher)}
     hooks = Hooks(watchers.progress, watchers.evaluated, None if checkpoint is None else Path(checkpoint))
     run = Training(network, training, chooser, recipe, origin, hooks)
@@ -147,8 +154,7 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     return FineTuned(deployed, best["accuracy"], int(best["step"]), tuple(run.history))
 
 
-def _prepared(asked: Asked, surrogate: Any, say: Stages) -> IntegerNetwork:
-    given = prepared(asked, say)
+def _quantized(given: Prepared, surrogate: Any, say: Stages) -> IntegerNetwork:
     from neurodeploy.finetuning import IntegerNetwork
 
     say("quantize and prove")
@@ -168,19 +174,42 @@ def _recipe(choices: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     return recipe, {key: value for key, value in choices.items() if key not in own}
 
 
-def _checked(network: IntegerNetwork, images: object, labels: object, teacher: object = None) -> Samples:
+def _surrogate(surrogate: Any) -> Any:
+    frontend()  # names what is missing
+    from neurodeploy.finetuning import chosen_surrogate
+
+    return chosen_surrogate(surrogate)
+
+
+def _array(images: object) -> Images:
+    """The images to train on, float32, whatever their size. Raises as `check_images`."""
+    try:
+        shape = np.asarray(images).shape[1:]
+    except (TypeError, ValueError, RuntimeError):  # which the check names
+        shape = ()
+    return check_images(images, shape)
+
+
+def _divided(
+    given: Prepared, images: Images, labels: object, teacher: object, held_out: Any, recipe: Recipe
+) -> tuple[Samples, Samples]:
+    """The samples to train on, and those that choose: checked, before the quantizer has its work."""
+    check = partial(_checked, images.shape[1:], types(given.traced)[given.traced.output].size)
+    samples = check(images, labels, teacher)
+    if not (isinstance(held_out, tuple | list) and len(held_out) == 2):
+        return samples.split(held_out, recipe.seed)
+    try:
+        return samples, check(*held_out)
+    except UsageError as error:
+        raise UsageError(replace(finding, layer=f"held_out {finding.layer}") for finding in error.findings) from None
+
+
+def _checked(shape: tuple[int, ...], classes: int, images: object, labels: object, teacher: object = None) -> Samples:
     from neurodeploy.finetuning import Samples, check_teacher
 
-    checked, classes = check_images(images, network.graph.image_shape), types(network.graph)[network.graph.output].size
+    checked = check_images(images, shape)
     logits = None if teacher is None or isinstance(teacher, bool) else check_teacher(teacher, len(checked), classes)
     return Samples(checked, check_labels(labels, len(checked), classes), logits)
-
-
-def _divided(network: IntegerNetwork, given: Samples, held_out: Any, recipe: Recipe) -> tuple[Samples, Samples]:
-    """The samples to train on, and those that choose."""
-    if isinstance(held_out, tuple | list) and len(held_out) == 2:
-        return given, _checked(network, *held_out)
-    return given.split(held_out, recipe.seed)
 
 
 def _named(teacher: object) -> str:
@@ -202,7 +231,7 @@ def _taught(asked: Asked, network: IntegerNetwork, samples: Samples, recipe: Rec
 def _finished(network: IntegerNetwork, recipe: Recipe, steps: int) -> CompiledModel:
     """The deployed network; its metadata says how it was trained."""
     graph = network.integer_graph()
-    told = json.dumps({**recipe.as_json(), "steps": steps}, sort_keys=True)
+    told = json.dumps({**recipe.as_json(), "steps": steps, "surrogate": network.surrogate}, sort_keys=True)
     return CompiledModel(replace(graph, metadata={**graph.metadata, "finetuned": told}))
 
 

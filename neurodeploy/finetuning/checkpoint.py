@@ -73,14 +73,18 @@ def unsealed(data: bytes, path: Path) -> bytes:
     return data[start:]
 
 
+def content(path: Path) -> bytes:
+    """What a checkpoint holds. Raises InvalidFileError where it is missing, damaged or another file."""
+    return unsealed(read_bounded(path, LIMIT), path)
+
+
 def load(path: Path, origin: Mapping[str, str], state: Mapping[str, Tensor], steps: int) -> Checkpoint:
     """Read the checkpoint of this run; state: latent numbers of the network that goes on.  steps: of the whole run.
 
     Raises InvalidFileError for a missing or damaged file, and for one of another run, with all that differs.
     """
-    content = unsealed(read_bounded(path, LIMIT), path)
     try:
-        held = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        held = torch.load(io.BytesIO(content(path)), map_location="cpu", weights_only=True)
     except DAMAGED as error:
         have = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise _invalid(path, "ND-S020", "a checkpoint of neurodeploy finetune", have) from None

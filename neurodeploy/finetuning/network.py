@@ -12,7 +12,7 @@ import torch
 from spikingjelly.activation_based import surrogate as surrogates
 from torch import Tensor, nn
 
-from neurodeploy.errors import Finding, UnsupportedModelError
+from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
 from neurodeploy.finetuning import ops
 from neurodeploy.finetuning.budgets import budgets
 from neurodeploy.finetuning.grids import Bias, Weight
@@ -35,13 +35,14 @@ class IntegerNetwork(nn.Module):
     """A quantized graph as a module: `network(images)` gives its logits, float32 [N, classes].
 
     graph: quantized and proven.  exact: what its integers were rounded from, by node, as the quantizer hands it out;
-    without, training starts from the integers themselves.  surrogate: of SpikingJelly, on membranes in thresholds.
-    finish: what `deploy` makes of the graph.
+    without, training starts from the integers themselves.  surrogate: of SpikingJelly, on membranes in thresholds; the
+    attribute of that name is its text.  finish: what `deploy` makes of the graph.
 
     Parameters are latent numbers: weights in weight units, biases in membrane units, that of the read-out in units of
     the integer logits. `groups` scales a learning rate to them; `project` is due after each step of an optimizer, and
     keeps the interval proof.
-    Raises UnsupportedModelError with every node that cannot be computed, DoesNotFitError where the proof fails.
+    Raises UnsupportedModelError with every node that cannot be computed, DoesNotFitError where the proof fails,
+    UsageError for what is no surrogate.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class IntegerNetwork(nn.Module):
         self.graph, self.finish = graph, finish
         convs, lifs = learnt_nodes(graph)
         learnt = frozenset({*convs, *lifs})
-        shape = surrogate or surrogates.Sigmoid(alpha=ALPHA)
+        shape = chosen_surrogate(surrogate)
+        self.surrogate = repr(shape)
         plan = Plan(graph, exact, learnt, budgets(graph, convs, lifs), weight_bits(graph), shape)
         named = dict(plan.layers())
         self.layers = nn.ModuleList(named.values())
@@ -147,6 +149,15 @@ class IntegerNetwork(nn.Module):
         place = self._place.get(entry.get("layer", ""))
         numbers = None if place is None else self.layers[place].numbers
         return kept | {"rounding": "fine-tuned", **numbers.facts()} if isinstance(numbers, Weight) else kept
+
+
+def chosen_surrogate(surrogate: object = None) -> nn.Module:
+    """The surrogate, Sigmoid(4) for None. Raises UsageError for what is none, such as a class without numbers."""
+    found = surrogates.Sigmoid(alpha=ALPHA) if surrogate is None else surrogate
+    if not isinstance(found, nn.Module):
+        need, mend = "an object, a surrogate of SpikingJelly", "pass one such as surrogate.ATan(2.0), or leave it out"
+        raise UsageError(Finding("ND-S014", "surrogate", need, f"{found!r:.80}", mend))
+    return found
 
 
 def weight_bits(graph: Graph) -> dict[str, int]:

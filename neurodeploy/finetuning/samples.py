@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from numbers import Real
+from reprlib import repr as short
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +38,15 @@ class Samples:
         teacher = None if self.teacher is None else self.teacher[rows]
         return Samples(self.images[rows], self.labels[rows], teacher)
 
-    def split(self, share: float, seed: int) -> tuple[Samples, Samples]:
+    def split(self, share: object, seed: int) -> tuple[Samples, Samples]:
         """All but a share of them, drawn by the seed, and that share: at most MOST_HELD_OUT. Raises UsageError."""
-        held = min(MOST_HELD_OUT, max(1, round(share * len(self)))) if 0 < share < 1 else 0
+        part = float(share) if isinstance(share, Real) else 0.0
+        held = min(MOST_HELD_OUT, max(1, round(part * len(self)))) if 0 < part < 1 else 0
         if not 0 < held < len(self):
-            need, have = "a share between 0 and 1 that leaves samples to train on", f"{share} of {len(self)}"
-            raise UsageError(Finding("ND-S011", "held_out", need, have, "give a share such as 0.05, or samples"))
+            need, have = "a share between 0 and 1 that leaves samples to train on", f"{short(share)} of {len(self)}"
+            raise UsageError(
+                Finding("ND-S011", "held_out", need, have, "give a share such as 0.05, or (images, labels)")
+            )
         drawn = np.random.default_rng(seed).permutation(len(self))
         return self.part(np.sort(drawn[held:])), self.part(np.sort(drawn[:held]))
 
@@ -67,7 +72,10 @@ class Samples:
 
 def check_teacher(teacher: object, samples: int, classes: int) -> Logits:
     """A teacher's logits as float32 [N, classes]. Raises UsageError."""
-    logits = np.asarray(teacher)
+    try:
+        logits = np.asarray(teacher)
+    except (TypeError, ValueError, RuntimeError):  # rows of different length, a tensor with a gradient
+        logits = np.empty(0)
     if logits.shape != (samples, classes) or logits.dtype.kind not in "fiu" or not np.isfinite(logits).all():
         need, have = f"finite logits [{samples}, {classes}]", f"dtype {logits.dtype}, shape {list(logits.shape)}"
         raise UsageError(Finding("ND-S012", "teacher", need, have, "pass one row a sample, in the order of images"))

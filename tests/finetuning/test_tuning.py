@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from spikingjelly.activation_based import surrogate
 from torch.nn import functional as F
 
 import neurodeploy as nd
@@ -76,7 +77,8 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
         tuned().deployed.save(tmp_path / name)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     loaded = nd.load(tmp_path / "a.onnx")
-    assert json.loads(loaded.graph.metadata["finetuned"])["steps"] == 5
+    told = json.loads(loaded.graph.metadata["finetuned"])
+    assert (told["steps"], told["surrogate"]) == (5, "Sigmoid(alpha=4.0, spiking=True)")
     layers = {entry["layer"]: entry for entry in json.loads(loaded.graph.metadata["quantization"])}
     for node in loaded.graph.of("conv"):
         assert layers[node.name]["rounding"] == "fine-tuned"
@@ -105,8 +107,11 @@ def test_resume_gives_the_same_network(tmp_path: Path) -> None:
     assert (again.accuracy, again.step, again.history) == (whole.accuracy, whole.step, whole.history)
     assert identity(again.deployed.graph) == identity(whole.deployed.graph)
     with pytest.raises(InvalidFileError) as caught:
-        tuned(resume=path, epochs=2.0, teacher=False, weight_bits=4)
-    assert {finding.layer for finding in caught.value.findings} == {"network", "recipe", "teacher"}
+        tuned(resume=path, epochs=2.0, teacher=False, weight_bits=4, surrogate=surrogate.ATan(2.0))
+    assert {finding.code for finding in caught.value.findings} == {"ND-S021"}
+    assert {finding.layer for finding in caught.value.findings} == {"network", "recipe", "surrogate", "teacher"}
+    named = tuned(resume=path, surrogate=surrogate.Sigmoid(4.0))
+    assert identity(named.deployed.graph) == identity(whole.deployed.graph)
 
 
 @pytest.mark.parametrize("teacher", [True, False, "logits"])
@@ -121,18 +126,25 @@ def test_teachers(teacher: Any) -> None:
     ("choices", "codes"),
     [
         ({"epochs": -1}, {"ND-S010"}),
-        ({"held_out": 3.0}, {"ND-S011"}),
-        ({"teacher": np.zeros((COUNT, 2))}, {"ND-S012"}),
+        *(({"held_out": wrong}, {"ND-S011"}) for wrong in (3.0, None, "0.05", digits() * 2, np.zeros(2), True, np.nan)),
+        *(({"teacher": wrong}, {"ND-S012"}) for wrong in (np.zeros((COUNT, 2)), "float", [[1.0], [1.0, 2.0]])),
+        *(({"surrogate": wrong}, {"ND-S014"}) for wrong in (surrogate.ATan, "atan")),
         ({"weight_bits": 1}, {"ND-Q001"}),
         ({"no_such_choice": 1}, {"ND-Q033"}),
         ({"held_out": (digits()[0], np.arange(COUNT))}, {"ND-V002"}),
         ({"held_out": (digits()[0][:, :, :4], digits()[1])}, {"ND-B003"}),
+        ({"held_out": (0.05, 0.1)}, {"ND-B003"}),
     ],
 )
-def test_wrong_choices_are_named(choices: dict[str, Any], codes: set[str]) -> None:
+def test_wrong_choices_are_named_before_the_quantizer_works(choices: dict[str, Any], codes: set[str]) -> None:
+    stages = list[str]()
     with pytest.raises(UsageError) as caught:
-        tuned(**choices)
+        tuned(**choices, stage=stages.append)
     assert {finding.code for finding in caught.value.findings} == codes
+    assert "quantize and prove" not in stages
+    assert all(
+        finding.layer.startswith(next(iter(choices))) or "Q" in finding.code for finding in caught.value.findings
+    )
 
 
 def test_a_misspelt_choice_is_told_of_the_recipe_and_of_the_quantizer() -> None:
@@ -142,9 +154,28 @@ def test_a_misspelt_choice_is_told_of_the_recipe_and_of_the_quantizer() -> None:
 
 def test_wrong_labels_are_named() -> None:
     images, labels = digits()
+    stages = list[str]()
     for wrong, code in ((labels[:-1], "ND-V001"), (labels + 1, "ND-V002"), (labels / 2, "ND-V001")):
         with pytest.raises(UsageError, match=code):
-            nd.finetune(model(), images, wrong, **SHORT)
+            nd.finetune(model(), images, wrong, **SHORT, stage=stages.append)
+    assert {*stages} == {"trace"}
+
+
+@pytest.mark.parametrize(
+    ("images", "code"), [(0.5, "ND-B003"), ([[1.0], [1.0, 2.0]], "ND-B002"), (digits()[0][:0], "ND-B004")]
+)
+def test_what_are_no_images_is_named(images: Any, code: str) -> None:
+    with pytest.raises(UsageError, match=code):
+        nd.finetune(model(), images, digits()[1], **SHORT)
+
+
+def test_what_is_no_checkpoint_is_named_at_once(tmp_path: Path) -> None:
+    stages = list[str]()
+    (tmp_path / "text").write_text("no checkpoint")
+    for name, code in (("none", "ND-A002"), ("text", "ND-S020")):
+        with pytest.raises(InvalidFileError, match=code):
+            tuned(resume=tmp_path / name, stage=stages.append)
+    assert stages == []
 
 
 @pytest.mark.parametrize("wrong_from", [1, 4])  # before any step; in the end, after the evaluations
