@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import click
 
 from neurodeploy.cli import options, rounding
 from neurodeploy.cli.output import Output
+from neurodeploy.errors import UsageError
 
-RECIPE = ("epochs", "batch", "learning_rate", "seed", "distillation", "temperature", "evaluations")
+RECIPE = ("epochs", "batch", "learning_rate", "warm_up", "seed", "distillation", "temperature", "evaluations")
+ANY_CLASS = 1 << 63  # how many classes there are is known once the model is traced
 
 
 @options.command("finetune", "The integers of a model are trained themselves: few bits with less loss.")
@@ -29,8 +32,11 @@ RECIPE = ("epochs", "batch", "learning_rate", "seed", "distillation", "temperatu
 @click.option("--epochs", type=float, help="Passes over the data, may be a fraction.  [1]")
 @click.option("--batch", type=int, help="Samples a step.  [64]")
 @click.option("--learning-rate", type=float, help="The largest, as a share of a layer's weights.  [0.005]")
+@click.option("--warm-up", type=float, help="Share of the steps in which the rate rises, 0 to 1.  [0.05]")
 @click.option("--seed", type=int, help="Of the order of the samples.  [0]")
-@click.option("--distillation", type=float, help="Share of the float model in the loss, 0 to 1.  [0.5]")
+@click.option(
+    "--distillation", type=float, help="Share of the float model in the loss, 0 to 1; 0: labels alone.  [0.5]"
+)
 @click.option("--temperature", type=float, help="Of the softmax that compares with the float model.  [1]")
 @click.option("--evaluations", type=int, help="On what is held out; the last one at the end.  [2]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Written after evaluations and on Ctrl-C.")
@@ -54,9 +60,7 @@ def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
 
     data = load_data(choices["data"], choices["limit"])
     labels = require_labels(data)
-    test = None if choices["test"] is None else load_data(choices["test"])
-    if test is not None:
-        require_labels(test)
+    test = None if choices["test"] is None else _test_data(choices["test"], data.images.shape[1:])
     network, idle = options.load_network(output, model, choices["weights"], choices["ema"])
     found = _trained(output, network, data.images, labels, asked)
     found.deployed.save(path)
@@ -67,6 +71,20 @@ def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
         tables.append(text.evaluation_table(document["test"]))
     output.result(document, *tables)
     output.note(f"wrote {path}")
+
+
+def _test_data(path: Path, shape: tuple[int, ...]) -> Any:
+    """Samples of the shape of those to train on, with labels. Raises UsageError, before the training."""
+    from neurodeploy.cli.inputs import load_data, require_labels
+    from neurodeploy.evaluation import check_labels
+    from neurodeploy.images import check_images
+
+    data = load_data(path)
+    try:
+        check_labels(require_labels(data), len(check_images(data.images, shape)), ANY_CLASS)
+    except UsageError as error:
+        raise UsageError(replace(finding, source=str(path)) for finding in error.findings) from None
+    return data
 
 
 def _trained(output: Output, network: Any, images: Any, labels: Any, asked: dict[str, Any]) -> Any:

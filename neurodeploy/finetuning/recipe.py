@@ -23,7 +23,8 @@ class Recipe:
     epochs: passes over the samples, may be a fraction.  batch: samples a step.  learning_rate: the largest, a share as
     `IntegerNetwork.groups` says.  warm_up: share of the steps in which it rises; then it falls along a cosine to zero.
     seed: of the order of the samples.  distillation: share of the teacher in the loss, 0 to 1.  temperature: of the
-    softmax that compares with it.  evaluations: on the held-out samples, evenly spread, the last one at the end.
+    softmax that compares with it.  evaluations: on the held-out samples, evenly spread, the last one at the end; one a
+    step where there are fewer steps.
     Raises UsageError with all that is wrong.
     """
 
@@ -65,8 +66,9 @@ class Recipe:
             yield shuffled[start : start + self.batch]
 
     def due(self, done: int, steps: int) -> bool:
-        """Whether the held-out samples are due after so many steps."""
-        return done == steps or any(done == round(part * steps / self.evaluations) for part in range(self.evaluations))
+        """Whether the held-out samples are due after so many steps: at 0, at the end, and evenly spread between."""
+        parts = min(self.evaluations, steps)
+        return done == round(round(done * parts / steps) * steps / parts)
 
     def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """(1 - d) cross-entropy + d tau^2 KL(teacher | network), softened by tau.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ def folder(tmp_path: Path) -> Path:
     np.savez(tmp_path / "train.npz", images=rng.random((32, 1, 8, 8), np.float32), labels=np.arange(32) % 3)
     np.savez(tmp_path / "test.npz", images=rng.random((10, 1, 8, 8), np.float32), labels=np.arange(10) % 3)
     np.savez(tmp_path / "wrong.npz", images=rng.random((32, 1, 8, 8), np.float32), labels=np.arange(32))
+    np.savez(tmp_path / "small.npz", images=rng.random((10, 1, 6, 6), np.float32), labels=np.arange(10) % 3)
+    np.savez(tmp_path / "fewer.npz", images=rng.random((10, 1, 8, 8), np.float32), labels=np.arange(9) % 3)
     np.save(tmp_path / "bare.npy", rng.random((32, 1, 8, 8), np.float32))
     return tmp_path
 
@@ -49,6 +52,17 @@ def test_an_artefact_with_its_history_and_its_test(call: Command, folder: Path) 
     assert table.code == 0
     assert "chosen" in table.out
     assert "of the held-out samples" in table.err
+
+
+def test_every_choice_of_the_recipe_is_an_option(call: Command, folder: Path) -> None:
+    from neurodeploy.finetuning import Recipe
+
+    given = Recipe(0.5, 8, 0.01, 0.25, 3, 0.75, 2.0, 1).as_json()
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    data = ("--data", folder / "train.npz", *SHORT)
+    found = call("finetune", f"{folder}/model.py:tiny_qkformer", *data, "-o", folder / "a.onnx", *words)
+    assert found.code == 0, found.err
+    assert json.loads(api.load(folder / "a.onnx").graph.metadata["finetuned"]).items() >= given.items()
 
 
 def test_it_goes_on_from_its_checkpoint(call: Command, folder: Path) -> None:
@@ -87,6 +101,9 @@ def test_ctrl_c_says_how_to_go_on(call: Command, folder: Path, monkeypatch: pyte
         (("--data", "none.npz"), 3, "ND-C005"),
         (("--data", "train.npz", "--epochs", "0"), 2, "ND-S010"),
         (("--data", "train.npz", "--test", "bare.npy"), 2, "ND-C004"),
+        (("--data", "train.npz", "--test", "small.npz"), 2, "ND-B003"),
+        (("--data", "train.npz", "--test", "fewer.npz"), 2, "ND-V001"),
+        (("--data", "train.npz", "--warm-up", "2"), 2, "ND-S010"),
         (("--data", "train.npz", "--resume", "test.npz"), 3, "ND-S020"),
         (("--data", "train.npz", "--checkpoint", "no/folder/run.ckpt"), 2, "ND-C003"),
     ],
@@ -97,4 +114,5 @@ def test_errors_are_named(
     monkeypatch.chdir(folder)
     found = call("finetune", f"{folder}/model.py:tiny_qkformer", "-o", "out.onnx", *SHORT, *words, "--json")
     assert (found.code, found.findings) == (code, [finding])
+    assert "--test" not in words or found.document["findings"][0]["source"] == words[-1]
     assert not (folder / "out.onnx").exists()

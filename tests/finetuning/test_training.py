@@ -303,6 +303,15 @@ def test_a_short_run_asks_its_teacher_about_what_it_sees_alone() -> None:
         check_teacher(np.zeros((COUNT, CLASSES + 1)), COUNT, CLASSES)
 
 
+def test_evaluations_are_spread_over_the_steps_and_are_never_more() -> None:
+    for steps in (1, 2, 3, 7, 60, 61):
+        for evaluations in range(1, 2 * steps + 2):
+            found = [done for done in range(steps + 1) if Recipe(evaluations=evaluations).due(done, steps)]
+            assert found == sorted({round(part * steps / evaluations) for part in range(evaluations + 1)})
+            assert len(found) == min(evaluations, steps) + 1
+    assert Recipe(evaluations=1 << 39).due(3, 7)  # at once
+
+
 def test_learning_rate_rises_and_falls_to_nothing() -> None:
     recipe = Recipe(warm_up=0.1)
     rates = [recipe.rate(step, 100) for step in range(101)]
