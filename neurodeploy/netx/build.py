@@ -19,18 +19,20 @@ from neurodeploy.netx.fields import DAMAGED, UNSUPPORTED
 from neurodeploy.netx.layers import Layer, Neuron, raise_all
 from neurodeploy.netx.reading import USAGE, Names, Reading
 from neurodeploy.netx.synapses import AGAIN, NUMBERS, Refused, Synapses, convolution, executed
+from neurodeploy.netx.unpack import MAX_BYTES, VALUE
 from neurodeploy.numerics import LOIHI_LAVA, Int64
 
 BIAS_EXP = 6  # of netx: a bias counts in weight units
 NO_MEMORY = 4096  # iDecay of a current that is gone after its step
 INPUT_GAIN = 64  # of an input layer without a weight of its own
 DELAY_MAX = LOIHI_LAVA.delay_max
+MAX_WEIGHTS = MAX_BYTES // VALUE
 SMALLER = "fewer steps, or smaller weights in the last layer"
 
 
 @dataclass
 class _Draft:
-    """The graph as far as it has come. value, shape, span: of the last node."""
+    """The graph as far as it has come. value, shape, span: of the last node.  weights: how many there are."""
 
     reading: Reading
     names: Names
@@ -39,6 +41,7 @@ class _Draft:
     value: str = ""
     shape: tuple[int, ...] = ()
     span: Interval = BINARY
+    weights: int = 0
 
     def emit(
         self,
@@ -67,7 +70,7 @@ def to_graph(layers: tuple[Layer, ...], reading: Reading, file: Path, names: Nam
     head = layers[-1] if layers and is_readout(layers[-1]) else None
     for layer in layers:
         findings += _problems(draft, layer, head)
-        if not draft.shape:
+        if not draft.shape or draft.weights > MAX_WEIGHTS:
             break
     if findings:
         raise_all(findings, file)
@@ -164,6 +167,10 @@ def _synapses(draft: _Draft, layer: Layer) -> Synapses:
         weight, notice = executed(layer)
         draft.notices += [notice] if notice else []
     found = convolution(layer, weight, draft.shape)
+    draft.weights += found.weight.size
+    if draft.weights > MAX_WEIGHTS:
+        have = f"{draft.weights:,} up to here, with the zeros of dilation or padding"
+        raise Refused(DAMAGED, f"at most {MAX_WEIGHTS:,} weights in all", have, AGAIN)
     draft.emit("conv", draft.names.of(layer)[0], found.attributes, {"weight": found.weight}, layer.path)
     draft.shape, draft.span = layer.shape, conv_sums(found.weight, draft.span.union(Interval(0, 0)))
     _delay(draft, layer, after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from neurodeploy.netx.container import AGAIN, Container
 from neurodeploy.numerics import Int64
 
 LARGEST = 1 << 24  # magnitude of any integer of a file: beyond it nothing fits a layer, and int64 holds every sum
+FEW = 8  # sizes of a layer
 DAMAGED, UNSUPPORTED = "ND-L003", "ND-L004"
 
 
@@ -52,29 +54,25 @@ class Fields:
         array = self.array(name, 1)
         if array is None:
             return None
-        values = tuple(int(v) for v in np.atleast_1d(array))
-        if count is not None and len(values) == 1:
-            values *= count
-        if count is not None and len(values) != count:
-            self.damaged(f"{count} values `{name}`", len(values))
+        if array.size > FEW or (count is not None and array.size not in (1, count)):
+            self.damaged(f"{count or f'at most {FEW}'} values `{name}`", array.size)
             return None
-        return values
+        values = tuple(map(int, np.atleast_1d(array)))
+        return values * count if count is not None and len(values) == 1 else values
 
     def integer(self, name: str, default: int | None = None) -> int | None:
         """One integer; of several that are equal, that one. None where there is none, which is noted."""
         if default is not None and not self.has(name):
             return default
-        values = self.integers(name)
-        if values is None:
+        array = self.array(name, 1)
+        if array is None:
             return None
-        if len(set(values)) != 1:
-            need, have = (
-                f"one `{name}` for the whole layer",
-                f"{len(values)} values from {min(values)} to {max(values)}",
-            )
+        low, high = int(array.min()), int(array.max())
+        if low != high:
+            need, have = f"one `{name}` for the whole layer", f"{array.size} values from {low} to {high}"
             self.unsupported(need, have, "train with shared_param=True, so that the neurons of a layer have one decay")
             return None
-        return values[0]
+        return low
 
     def real(self, name: str) -> float:
         """One number above zero; 1.0 and a finding where there is none."""
@@ -85,18 +83,19 @@ class Fields:
             return 1.0
         return value
 
-    def array(self, name: str, most: int) -> Int64 | None:
-        """An array of rank `most` at most as netx takes it: fractions cut off. None and a finding where it is not."""
+    def array(self, name: str, rank: int) -> Int64 | None:
+        """An array of rank `rank` at most as netx takes it: fractions cut off. None and a finding where it is not."""
         found = self.arrays.get(name)
-        if found is None or found.ndim > most or found.size == 0:
+        if found is None or found.ndim > rank or found.size == 0:
             have = "none" if found is None else f"shape {list(found.shape)}"
-            self.damaged(f"numbers `{name}` of rank {most} at most", have)
+            self.damaged(f"numbers `{name}` of rank {rank} at most", have)
             return None
-        if not np.isfinite(found).all():
+        least, most = float(found.min()), float(found.max())  # NaN where one value is
+        if not (isfinite(least) and isfinite(most)):
             self.damaged(f"finite numbers `{name}`", f"{int(np.count_nonzero(~np.isfinite(found)))} NaN or infinite")
             return None
-        if np.abs(found.astype(np.float64)).max() > LARGEST:
-            self.damaged(f"`{name}` of at most {LARGEST:,} in magnitude", f"{np.abs(found.astype(np.float64)).max():g}")
+        if max(-least, most) > LARGEST:
+            self.damaged(f"`{name}` of at most {LARGEST:,} in magnitude", f"{max(-least, most):g}")
             return None
         return found.astype(np.int64)
 

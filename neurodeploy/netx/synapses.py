@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from neurodeploy.ir.graph import Attribute, Tensor, tensor
 from neurodeploy.netx.fields import DAMAGED, UNSUPPORTED
 from neurodeploy.netx.layers import Layer
+from neurodeploy.netx.unpack import MAX_VALUES
 from neurodeploy.netx.weights import NotExecuted, dense_as_executed, split
 from neurodeploy.numerics import Int64
 
@@ -84,21 +86,28 @@ def _pooling(layer: Layer, weight: Int64, shape: tuple[int, ...]) -> tuple[Int64
     if any((n + extra) % k for n, extra, k in zip(shape[1:], spare, layer.stride, strict=True)):
         have = f"windows {list(layer.stride)} over {list(shape[1:])}, where SLAYER mixes channels"
         raise Refused(UNSUPPORTED, "a pooling that divides the image", have, "use another size of window")
-    padded = np.pad(weight, ((0, 0), (0, 0), *((n, 0) for n in spare)))
+    wide = np.zeros(_bounded((shape[0], 1, *(k + n for k, n in zip(layer.stride, spare, strict=True)))), np.int64)
+    wide[:, :, spare[0] :, spare[1] :] = weight
     attributes: dict[str, Attribute] = {"stride": layer.stride, "padding": spare, "groups": shape[0]}
-    return np.repeat(padded, shape[0], axis=0), attributes
+    return wide, attributes
 
 
 def _dilated(weight: Int64, dilation: tuple[int, ...]) -> Int64:
     """The kernel with zeros between its taps."""
     if all(d == 1 for d in dilation):
         return weight
-    height, width = ((k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True))
-    if height * width > 1 << 16:
-        raise Refused(DAMAGED, "a kernel of 65,536 taps at most", f"{height} x {width}", AGAIN)
-    wide = np.zeros((*weight.shape[:2], height, width), np.int64)
+    taps = ((k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True))
+    wide = np.zeros(_bounded((*weight.shape[:2], *taps)), np.int64)
     wide[:, :, :: dilation[0], :: dilation[1]] = weight
     return wide
+
+
+def _bounded(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of weights, if a file might hold them: zeros between and around them are not stored."""
+    if prod(shape) > MAX_VALUES:
+        have = f"{' x '.join(map(str, shape))} with the zeros of dilation or padding"
+        raise Refused(DAMAGED, f"at most {MAX_VALUES:,} weights", have, AGAIN)
+    return shape
 
 
 def _require_shape(layer: Layer, weight: Int64, attributes: dict[str, Attribute], shape: tuple[int, ...]) -> None:

@@ -18,7 +18,9 @@ MAX_DEPTH = 6  # groups within groups; netx has four
 MAX_OBJECTS = 20_000
 MAX_NAME = 200  # characters
 MAX_TEXT = 512  # characters of a string
-MAX_BYTES = 1 << 30  # of all arrays, unpacked
+MAX_VALUES = 1 << 24  # of one array
+MAX_BYTES = 1 << 29  # of all arrays, at the 8 bytes a value that whoever reads them computes with
+VALUE = 8  # bytes
 MOST_GAIN = 1032  # deflate makes no more out of a byte
 MEMORY = 4 << 30
 SECONDS = 60  # of the processor
@@ -46,8 +48,11 @@ def main(path: str) -> int:
 
 
 def _limit() -> None:
+    """Limit this process, to less where whoever started it set less."""
     for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(kind, (most, most))
+        own = resource.getrlimit(kind)[0]
+        least = most if own == resource.RLIM_INFINITY else min(own, most)
+        resource.setrlimit(kind, (least, least))
 
 
 def _said(error: BaseException) -> str:
@@ -129,16 +134,22 @@ class Reader:
         if found.compression not in (None, "gzip") or found._filters.keys() - {"gzip", "shuffle", "fletcher32"}:
             return "no compression, or gzip", f"filters {sorted(found._filters)}"
         text = h5py.check_string_dtype(found.dtype) is not None
-        if not text and (found.dtype.kind not in KINDS or found.dtype.itemsize > 8):
+        if not text and (found.dtype.kind not in KINDS or found.dtype.itemsize > VALUE):
             return "integers, floats or a string", f"{found.dtype}"
+        return self._oversized(found, text)
+
+    def _oversized(self, found: Any, text: bool) -> tuple[str, str] | None:
         size, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
-        self.bytes += size
-        if self.bytes > MAX_BYTES:
-            return f"at most {MAX_BYTES:,} bytes in all", f"{self.bytes:,} bytes declared"
+        if found.size > MAX_VALUES:
+            return f"at most {MAX_VALUES:,} values", f"{found.size:,} values declared"
         if size > stored * (1 if found.chunks is None else MOST_GAIN):
             return f"the {size:,} bytes that are declared", f"{stored:,} bytes in the file"
         if text and found.size != 1:
             return "one string", f"{found.size} strings"
+        taken = self.bytes + found.size * max(found.dtype.itemsize, VALUE)
+        if taken > MAX_BYTES:
+            return f"at most {MAX_BYTES:,} bytes in all", f"{taken:,} bytes declared"
+        self.bytes = taken
         return None
 
     def _text(self, path: str, found: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tests.netx.files import CUBA
+
 Build = Callable[[Any, Path], None]
 
 
@@ -30,7 +32,7 @@ def two_names(file: Any, folder: Path) -> None:
 
 
 def never_written(file: Any, folder: Path) -> None:
-    file.create_dataset("layer/0/weight", shape=(1 << 14, 1 << 14), dtype="i1")
+    file.create_dataset("layer/0/weight", shape=(1 << 11, 1 << 11), dtype="i1")
 
 
 def beyond_memory(file: Any, folder: Path) -> None:
@@ -38,10 +40,12 @@ def beyond_memory(file: Any, folder: Path) -> None:
 
 
 def bomb(file: Any, folder: Path) -> None:
-    weight = file.create_dataset(
-        "layer/0/weight", shape=(1 << 11, 1 << 20), dtype="i1", chunks=(1, 1 << 20), compression="gzip"
-    )
-    weight[0] = np.zeros(1 << 20, np.int8)
+    for place in range(5):
+        file.create_dataset(f"layer/{place}/weight", data=np.zeros((1 << 12, 1 << 12), np.int8), compression="gzip")
+
+
+def wide(file: Any, folder: Path) -> None:
+    file.create_dataset("layer/0/weight", data=np.zeros((1 << 13, 1 << 13), np.int8), compression="gzip")
 
 
 def elsewhere(file: Any, folder: Path) -> None:
@@ -96,14 +100,42 @@ def other_filter(file: Any, folder: Path) -> None:
     file.create_dataset("layer/0/weight", data=np.ones(4096), compression="lzf")
 
 
+def dilated(file: Any, folder: Path) -> None:
+    """Of 131,072 weights, and a thousand million zeros between them."""
+    _input(file, (512, 180, 180))
+    _windows(file, "conv", (64, 1, 1), np.ones((64, 512, 2, 2), np.int8), dilation=[179, 179])
+
+
+def pooled(file: Any, folder: Path) -> None:
+    """A window of twice the image, which SLAYER pads to that size."""
+    _input(file, (64, 500, 500))
+    _windows(file, "pool", (64, 1, 1), np.ones((1, 1, 1000, 1000), np.int8), stride=[1000, 1000])
+
+
+def _input(file: Any, shape: tuple[int, ...]) -> None:
+    file["layer/0/type"], file["layer/0/shape"] = "input", shape
+
+
+def _windows(file: Any, kind: str, shape: tuple[int, ...], weight: Any, **changes: list[int]) -> None:
+    layer = file["layer/1"]
+    layer.create_dataset("weight", data=weight, compression="gzip")
+    window = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
+    for name, value in {"type": kind, "shape": shape, **window, **changes}.items():
+        layer[name] = value
+    for name, value in CUBA.items():
+        layer[f"neuron/{name}"] = value
+
+
+SMALL = (dilated, pooled)  # files of some KB that can be read, and would become weights of GiB
 CORPUS: tuple[tuple[Build, str], ...] = (
     (soft_link, "SoftLink"),
     (external_link, "ExternalLink"),
     (cycle, "another path leads to"),
     (two_names, "another path leads to"),
     (never_written, "0 bytes in the file"),
-    (beyond_memory, "bytes declared"),
+    (beyond_memory, "values declared"),
     (bomb, "bytes declared"),
+    (wide, "values declared"),
     (elsewhere, "in another file"),
     (virtual, "in another file"),
     (compound, "integers, floats or a string"),

@@ -12,6 +12,7 @@ from neurodeploy.backends.reference import backend
 from neurodeploy.errors import InvalidFileError, NeurodeployError, UnsupportedModelError, UsageError
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import require_proof
+from neurodeploy.netx import build
 from tests.netx.files import FLATTEN, NET, conv, dense, graph, neuron
 
 
@@ -145,8 +146,10 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [
     (conv(weight=None), "`weight`"),
     (conv(shape=[3, 5, 4]), "\\[3, 5, 4\\]"),
     (conv(shape=[3, 1 << 20, 1 << 20]), "`shape`"),
+    (conv(shape=np.ones(1 << 20)), "at most 8 values"),
     (conv(stride=[0, 1]), "`stride`"),
-    (conv(dilation=[4000, 4000]), "taps"),
+    (conv(stride=[1, 1, 1]), "2 values `stride`"),
+    (conv(dilation=[4000, 4000]), "16,777,216 weights"),
     (conv(groups=0), "0 group"),
     (conv(bias=[1.0, 2]), "`bias`"),
     (conv(delay=[-1.0, 2, 2]), "`delay`"),
@@ -159,6 +162,16 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [
 def test_what_no_slayer_writes_is_a_damaged_file(layer: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidFileError, match=said):
         graph(layer, FLATTEN, dense())
+
+
+def test_layers_whose_zeros_add_up_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = conv(dilation=[2, 2], padding=[2, 2])  # 54 weights, 150 with the zeros between them
+    monkeypatch.setattr(build, "MAX_WEIGHTS", 341)
+    with pytest.raises(InvalidFileError, match="342 up to here") as caught:
+        graph(wide, FLATTEN, dense(), dense(weight=np.ones((4, 4))))
+    assert [finding.layer for finding in caught.value.findings] == ["/layer/2"]
+    monkeypatch.setattr(build, "MAX_WEIGHTS", 342)
+    assert graph(wide, FLATTEN, dense())
 
 
 @pytest.mark.parametrize("weight", [np.float64(3), np.ones(4), np.ones((3, 48))])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 h5py = pytest.importorskip("h5py")
 
 from neurodeploy.errors import EnvironmentMissingError, InvalidFileError  # noqa: E402
+from neurodeploy.lava_dl import load_netx  # noqa: E402
 from neurodeploy.netx import container, unpack  # noqa: E402
-from tests.netx.hostile import CORPUS, Build, soft_link  # noqa: E402
+from tests.netx.hostile import CORPUS, SMALL, Build, soft_link, wide  # noqa: E402
 
 GOOD = Path(__file__).parent / "data" / "conv.net"
 
@@ -38,6 +41,23 @@ def test_what_is_hostile_is_named(build: Build, said: str, tmp_path: Path) -> No
     with h5py.File(path, "r") as file:
         reader.read(file)
     assert any(said in " ".join(problem) for problem in reader.problems), reader.problems
+
+
+@pytest.mark.parametrize("build", [wide, *SMALL], ids=lambda build: build.__name__)
+def test_a_small_file_takes_little_memory(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "x.net"
+    with h5py.File(path, "w") as file:
+        file.create_group("layer/0")
+        file.create_group("layer/1")
+        build(file, tmp_path)
+    assert path.stat().st_size < 200_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidFileError, match=f"at most {unpack.MAX_VALUES:,}"):
+            load_netx(path, 4)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_all_problems_are_told_at_once_with_their_place(tmp_path: Path) -> None:
@@ -94,6 +114,14 @@ def test_the_child_has_limits() -> None:
         [sys.executable, "-c", text, str(Path(unpack.__file__).parent)], capture_output=True, check=False
     )
     assert b"MemoryError" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "own"), [("-v", 3_000_000), ("-t", 30)])
+def test_limits_that_are_lower_already_stay(kind: str, own: int) -> None:
+    shell = f'ulimit {kind} {own} && exec "$0" "$1" "$2"'
+    command = ["bash", "-c", shell, sys.executable, str(unpack.__file__), str(GOOD)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0 and not json.loads(done.stdout.partition(b"\n")[0])["problems"], done.stderr
 
 
 @pytest.mark.parametrize("seed", range(6))
