@@ -166,10 +166,15 @@ def test_what_is_no_chain_of_cuba_blocks_is_refused(dl_python: Path, tmp_path: P
         "        A = dict(P, threshold_step=.5, threshold_decay=.5, refractory_decay=.5)\n"
         "        self.b, self.extra = slayer.block.alif.Dense(A, 4, 4), torch.nn.Linear(2, 2)\n"
         "    def forward(self, x): return self.b(self.a(x))\n"
+        "def on(device, sizes={}): return Plain() if device == 'cuda:0' and sizes == {'a': 1} else None\n"
+        "class Plain(Sides):\n"
+        "    def forward(self, x): return self.b(self.a(x))\n"
         "def broken(): raise ValueError('no')\n"
         "def hangs():\n    import time\n    time.sleep(99)\n"
     )
     place = tmp_path / "nets.py"
+    named = load_slayer(f"{place}:on('cuda:0', sizes={{'a': 1}})", 4, (4,))
+    assert named.layers == ("a.neuron", "b.neuron")
     with pytest.raises(UnsupportedModelError, match="chain of blocks"):
         load_slayer(f"{place}:Sides()", 4, (4,))
     with pytest.raises(UnsupportedModelError) as caught:

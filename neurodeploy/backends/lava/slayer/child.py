@@ -12,6 +12,7 @@ import ast
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from runtime import guard  # type: ignore[import-not-found]  # noqa: E402
 
+SPEC = re.compile(r"(.+?):([^\W\d]\w*\s*(?:\(.*)?)", re.DOTALL)  # place:call, as of neurodeploy.frontend.spec
 STEPS = 4  # of the silence that goes through the network
 HELD = ("Affine", "Conv", "Dense", "Flatten", "Input", "Pool")
 CUBA = "lava.lib.dl.slayer.block.cuba"
@@ -84,19 +86,10 @@ def _export(given: argparse.Namespace, result: dict[str, Any]) -> None:
 
 
 def _model(spec: str, folder: Path) -> Any:
-    """What the factory of `file.py:factory`, `package.module:factory(T=4)` returns; literals alone as arguments."""
+    """What the factory of a name returns."""
     import torch
 
-    place, _, call = spec.rpartition(":")
-    usage = ("usage", "", "file.py:factory or package.module:factory, arguments as literals")
-    try:
-        tree: Any = ast.parse(call, mode="eval").body
-        called = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
-        name: str = vars(called.func)["id"]
-        arguments = [ast.literal_eval(value) for value in called.args]
-        options = {str(key.arg): ast.literal_eval(key.value) for key in called.keywords}
-    except (SyntaxError, ValueError, LookupError) as error:
-        raise Problem(*usage, spec, "correct the name") from error
+    place, name, arguments, options = _parsed(spec)
     module = _called(lambda: _module(place, folder), spec)
     if not hasattr(module, name):
         there = [own for own, value in vars(module).items() if callable(value) and not own.startswith("_")]
@@ -108,6 +101,21 @@ def _model(spec: str, folder: Path) -> Any:
     if not isinstance(made, torch.nn.Module):
         raise Problem("usage", "", "a torch.nn.Module", type(made).__name__, "return the network from the factory")
     return made
+
+
+def _parsed(spec: str) -> tuple[str, str, list[Any], dict[str, Any]]:
+    """Place, factory and arguments of `file.py:factory`, `package.module:factory(T=4)`; literals alone."""
+    found = SPEC.fullmatch(spec.strip())
+    place, call = found.groups() if found else ("", "")
+    try:
+        tree: Any = ast.parse(call, mode="eval").body
+        called = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
+        arguments = [ast.literal_eval(value) for value in called.args]
+        options = {str(key.arg): ast.literal_eval(key.value) for key in called.keywords}
+        return place, vars(called.func)["id"], arguments, options
+    except (SyntaxError, ValueError, TypeError, LookupError, RecursionError, MemoryError) as error:
+        need = "file.py:factory or package.module:factory, arguments as literals"
+        raise Problem("usage", "", need, spec, "correct the name") from error
 
 
 def _module(place: str, folder: Path) -> Any:
