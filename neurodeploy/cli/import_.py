@@ -27,11 +27,9 @@ from neurodeploy.errors import Finding, UsageError
     "--input",
     "kind",
     type=click.Choice(["events", "image"]),
-    default="events",
-    show_default=True,
-    help="Frames [N, T, C, H, W], one a step, or an image that stays.",
+    help="Frames [N, T, C, H, W], one a step (default), or an image that stays.",
 )
-@click.option("--input-message-bits", type=int, default=0, show_default=True, help="As of netx.Network; 0: spikes.")
+@click.option("--input-message-bits", type=int, help="As of netx.Network; 0 (default): spikes.")
 @click.option("--input-range", type=float, nargs=2, metavar="LO HI", help="Of graded inputs; by default all of 8 bits.")
 @options.timeout
 def import_(output: Output, source: str, path: Path, **given: Any) -> None:
@@ -44,23 +42,23 @@ def import_(output: Output, source: str, path: Path, **given: Any) -> None:
     from neurodeploy import lava_dl
     from neurodeploy.report import text
 
-    shape, weights, timeout = _shape(given.pop("shape")), given.pop("weights"), given.pop("timeout")
-    choices = {
-        "events": given["kind"] == "events",
+    asked = {
+        "events": given["kind"] and given["kind"] == "events",
         "input_message_bits": given["input_message_bits"],
-        "input_range": given["input_range"] or None,
-        **({"semantics": given["semantics"]} if given["semantics"] else {}),
+        "input_range": given["input_range"],
+        "semantics": given["semantics"],
     }
-    if ":" in source and not Path(source).exists():
+    choices = {name: value for name, value in asked.items() if value is not None}  # a file of ours says the others
+    shape, of_model = _shape(given["shape"]), {name: given[name] for name in ("weights", "timeout") if given[name]}
+    if _is_model(source):
         if given["steps"] is None:
             raise _usage("--steps", "T, the time steps of a sample", "give --steps")
         if shape is None:
             raise _usage("--input-shape", "the shape of what the network takes", "--input-shape 2x34x34")
-        limit = {"timeout": timeout} if timeout else {}
-        deployed = lava_dl.load_slayer(source, given["steps"], shape, weights, **limit, **choices)
-    elif weights is not None:
-        raise _usage("--weights", "a MODEL, file.py:factory", "leave --weights out: a .net file has its own")
+        deployed = lava_dl.load_slayer(source, given["steps"], shape, **of_model, **choices)
     else:
+        for name, value in of_model.items():
+            raise _usage(f"--{name}", "a MODEL, file.py:factory", "leave it out: it is not for a .net file", str(value))
         deployed = lava_dl.load_netx(source, given["steps"], input_shape=shape, **choices)
     deployed.save(path)
     notices = [*lava_dl.notices(deployed)]
@@ -69,6 +67,13 @@ def import_(output: Output, source: str, path: Path, **given: Any) -> None:
     document = {"artefact": str(path), "notices": notices, **deployed.describe(mapped=False)}
     output.result(document, text.network_table(document))
     output.note(f"wrote {path}")
+
+
+def _is_model(source: str) -> bool:
+    try:
+        return ":" in source and not Path(source).exists()
+    except OSError:  # longer than any path
+        return True
 
 
 def _shape(given: str | None) -> tuple[int, ...] | None:

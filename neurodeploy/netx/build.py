@@ -122,9 +122,14 @@ def _finished(draft: _Draft, head: Layer | None, file: Path) -> Graph:
 def _input(draft: _Draft, layer: Layer) -> None:
     """The code of what comes in, and the neurons of an input layer that has some."""
     reading, neuron = draft.reading, layer.neuron if layer.kind == "input" else None
-    shape = layer.shape if layer.kind == "input" else reading.input_shape
+    said = layer.shape if layer.kind == "input" else ()
     if layer.kind == "dense" and layer.weight is not None:
-        shape = (layer.weight.shape[1],)
+        said = (layer.weight.shape[1],)
+    given = tuple(reading.input_shape or said)
+    shape = said or given
+    if given not in (shape, (*shape, 1, 1)):  # SLAYER takes features as channels of one pixel, too
+        need, have = f"the shape {list(said)}, as this layer says", f"input_shape {given}"
+        raise UsageError(Finding(USAGE, layer.path, need, have, "correct input_shape (--input-shape), or leave it out"))
     if not shape:
         mend = "give input_shape, as (2, 34, 34); on the command line --input-shape 2x34x34"
         need, have = "the shape of what comes in, which the file has no input layer for", f"{layer.kind} at first"

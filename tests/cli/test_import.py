@@ -9,8 +9,10 @@ import pytest
 
 pytest.importorskip("h5py")
 
+from neurodeploy.api import CompiledModel
+from neurodeploy.lava_dl import export_netx
 from tests.cli.conftest import Command, Files
-from tests.netx.files import DATA
+from tests.netx.files import DATA, NET, graph, neuron
 
 CONV = str(DATA / "conv.net")
 
@@ -32,6 +34,15 @@ def test_in_and_out_and_in_again(call: Command, tmp_path: Path) -> None:
     assert runs[0].code == 0 and runs[0].document["logits"] == runs[1].document["logits"]
 
 
+def test_a_file_of_ours_says_what_comes_in(call: Command, tmp_path: Path) -> None:
+    first = {"type": "input", "shape": [2, 4, 4], "neuron": neuron()}
+    deployed = CompiledModel(graph(first, *NET, events=False, input_range=(-1, 1)))
+    model, file = str(tmp_path / "a.onnx"), str(tmp_path / "b.net")
+    export_netx(deployed, file)
+    same, other = (call("import", file, "-o", model, *more, "--json").document for more in ((), ("--input", "events")))
+    assert (same["input_kind"], same["pixel_range"]) == ("image", [-1, 1]) and other["input_kind"] == "event frames"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "finding"),
     [
@@ -39,7 +50,9 @@ def test_in_and_out_and_in_again(call: Command, tmp_path: Path) -> None:
         ((CONV, "--steps", "4"), 2, "ND-L006"),
         ((CONV, "--steps", "4", "--input-shape", "2xsix"), 2, "ND-L013"),
         ((CONV, "--steps", "4", "--input-shape", "2x6x6", "--weights", "x.pt"), 2, "ND-L013"),
+        ((CONV, "--steps", "4", "--input-shape", "2x6x6", "--timeout", "5"), 2, "ND-L013"),
         (("file.py:net", "--steps", "4"), 2, "ND-L013"),
+        ((f"file.py:net('{'long' * 99}')", "--steps", "4"), 2, "ND-L013"),
         (("gone.net", "--steps", "4"), 3, "ND-L001"),
         ((str(DATA / "conv.npz"), "--steps", "4"), 3, "ND-L002"),
     ],

@@ -202,6 +202,16 @@ def test_a_dense_layer_says_how_much_comes_in() -> None:
     assert graph(dense(), input_shape=None).image_shape == (4, 48)
 
 
+def test_another_shape_than_that_of_the_first_layer_is_refused() -> None:
+    first = {"type": "input", "shape": [2, 4, 4], "neuron": neuron()}
+    for layers in ((first, *NET), (dense(),)):
+        with pytest.raises(UsageError, match=r"input_shape \(7, 9, 9\)") as caught:
+            graph(*layers, input_shape=(7, 9, 9))
+        assert [finding.layer for finding in caught.value.findings] == ["/layer/0"]
+    assert graph(first, *NET, input_shape=[2, 4, 4]).image_shape == (4, 2, 4, 4)
+    assert graph(dense(), input_shape=(48, 1, 1)).image_shape == (4, 48)
+
+
 def test_the_shape_of_the_input_is_asked_for() -> None:
     with pytest.raises(UsageError, match="--input-shape"):
         graph(*NET, input_shape=None)
