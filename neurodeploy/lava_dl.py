@@ -83,7 +83,7 @@ def load_netx(path: FilePath, steps: int | None = None, **choices: Any) -> Compi
     if own is not None and not choices.keys() & {"events", "input_message_bits", "input_range"}:
         choices["code"] = own.code
     graph = to_graph(layers, Reading(steps, **choices), file, own.names if own else None)
-    return _proven(own.restored(graph) if own else graph)
+    return _proven(own.restored(graph, file) if own else graph)
 
 
 def load_slayer(

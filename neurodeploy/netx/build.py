@@ -103,14 +103,15 @@ def _finished(draft: _Draft, head: Layer | None, file: Path) -> Graph:
     steps, bias = draft.reading.steps, np.zeros(draft.shape, np.int64)
     if head is not None and head.bias is not None:
         bias = head.bias * steps
-    draft.emit("readout", "readout", {}, {"bias": tensor(bias, np.int64)})
+    named = draft.names.neuron.get(head.path) if head else None  # its neurons are the read-out
+    draft.emit("readout", named or draft.names.free("readout"), {}, {"bias": tensor(bias, np.int64)})
     facts = {"file": file.name, "semantics": draft.reading.semantics, "notices": draft.notices}
     return Graph(
         name=file.stem or "network",
         stage=Stage.QUANTIZED,
         steps=steps,
         nodes=tuple(draft.nodes),
-        output="readout",
+        output=draft.value,
         output_scale=1.0 if head else 1 / steps,
         metadata={
             "imported": json.dumps(facts),
@@ -140,7 +141,7 @@ def _input(draft: _Draft, layer: Layer) -> None:
     code = reading.coded(gain, neuron is not None)
     draft.shape, draft.span = shape, code.interval
     own: dict[str, Attribute] = {"shape": shape, "step": code.step, "lo": draft.span.lo, "hi": draft.span.hi}
-    draft.emit(EVENTS if code.events else "encode", "input", own, path=layer.path if neuron else "")
+    draft.emit(EVENTS if code.events else "encode", draft.names.free("input"), own, path=layer.path if neuron else "")
 
 
 def _layer(draft: _Draft, layer: Layer) -> None:
@@ -161,7 +162,8 @@ def _flatten(draft: _Draft, path: str) -> None:
     """Channels, rows, columns: netx transposes its [W, H, C] to that order."""
     if len(draft.shape) > 1:
         draft.shape = (prod(draft.shape),)
-        draft.emit("reshape", f"flatten.{len(draft.nodes)}", {"shape": draft.shape}, path=path)
+        name = draft.names.free(f"flatten.{len(draft.nodes)}")
+        draft.emit("reshape", name, {"shape": draft.shape}, path=path)
 
 
 def _synapses(draft: _Draft, layer: Layer) -> Synapses:
@@ -249,7 +251,7 @@ def _delay(draft: _Draft, layer: Layer, delay: Int64 | None) -> None:
         raise Refused(DAMAGED, f"one delay or {draft.shape[0]}, {DELAY_MAX} steps at most", have, AGAIN)
     steps = tensor(delay.reshape(-1, *[1] * (len(draft.shape) - 1)), np.int16)
     name = f"{draft.names.of(layer)[0]}.delay" if draft.nodes[-1].op != "lif" else f"{draft.value}.delay"
-    draft.emit("delay", name, {}, {"delay": steps}, layer.path)
+    draft.emit("delay", draft.names.free(name), {}, {"delay": steps}, layer.path)
     draft.span = draft.span.union(Interval(0, 0))
 
 

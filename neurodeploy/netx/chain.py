@@ -138,8 +138,10 @@ class _Walk:
         if self.pending is None:
             encoder = self.graph.by_name[node.inputs[0]]
             gain = round(1 / encoder.number("step"))
-            if gain * encoder.number("step") != 1 or (bias is not None and bias.size > 1) or node.integer("weight_exp"):
+            alone = bias is None or (bias == bias.flat[0]).all()
+            if gain * encoder.number("step") != 1 or not alone or node.integer("weight_exp"):
                 self.findings.append(_finding(node, "input neurons of one integer weight and bias", "others"))
+            bias = None if bias is None else bias.flat[:1]
             self.neuron[self.path] = node.name
             shape = types(self.graph)[node.name].shape
             self.layers.append(Layer("input", self.path, shape, own, np.array([gain]), bias))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from neurodeploy.errors import Finding
-from neurodeploy.ir.graph import Graph, Node, tensor
+from neurodeploy.ir.graph import Graph, tensor
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import Interval
-from neurodeploy.netx.container import Container
-from neurodeploy.netx.fields import Fields
-from neurodeploy.netx.reading import Names
+from neurodeploy.netx.container import AGAIN, Container
+from neurodeploy.netx.fields import DAMAGED, Fields
+from neurodeploy.netx.layers import raise_all
+from neurodeploy.netx.reading import MAX_STEPS, Names
 from neurodeploy.numerics import Int64
 
 GROUP = "neurodeploy"
@@ -47,10 +49,13 @@ class Own:
         step, scale, bias = fields.real("step"), fields.real("output_scale"), fields.array("bias", 1)
         name = fields.text("name")
         names = Names(*(_named(fields.group(kind)) for kind in ("synapse", "neuron")))
+        given = [*names.synapse.values(), *names.neuron.values()]
+        if len(set(given)) < len(given):
+            fields.damaged("a name of its own for each layer", f"{len(given)} names, {len(set(given))} different")
         if steps is None or low is None or high is None or bias is None or len(findings) > before:
             return None
-        if not (low <= 0 < high and high - low < 256 and low >= -128 and steps > 0):
-            fields.damaged("an 8-bit code around zero, and time steps", f"{low}..{high}, {steps} steps")
+        if not (low <= 0 < high and high - low < 256 and low >= -128 and 0 < steps <= MAX_STEPS):
+            fields.damaged(f"an 8-bit code around zero, and 1..{MAX_STEPS} time steps", f"{low}..{high}, {steps} steps")
             return None
         return cls(steps, name, PixelCode(step, Interval(low, high), bool(events)), scale, bias, names)
 
@@ -62,16 +67,17 @@ class Own:
         for kind, names in (("synapse", self.names.synapse), ("neuron", self.names.neuron)):
             yield from ((f"{kind}/{path.rpartition('/')[2]}", name) for path, name in names.items())
 
-    def restored(self, graph: Graph) -> Graph:
-        """A graph that was read, with the logits' bias and scale, and the name."""
-
-        def node(given: Node) -> Node:
-            if given.op == "readout" and self.bias.shape == given.tensors["bias"].shape:
-                return replace(given, tensors={"bias": tensor(self.bias, np.int64)})
-            return given
-
+    def restored(self, graph: Graph, file: Path) -> Graph:
+        """A graph that was read, with the logits' bias and scale, and the name. Raises InvalidFileError."""
+        end = graph.by_name[graph.output]
+        needed = end.tensors["bias"].shape
+        if self.bias.shape != needed:
+            need, have = f"`bias` of {needed[0]} values, one a logit", f"shape {list(self.bias.shape)}"
+            raise_all([Finding(DAMAGED, f"/{GROUP}", need, have, AGAIN)], file)
+        last = replace(end, tensors={"bias": tensor(self.bias, np.int64)})
+        nodes = tuple(last if node is end else node for node in graph.nodes)
         name = self.name if self.name.isprintable() and self.name else graph.name
-        return replace(graph, name=name, output_scale=self.scale, nodes=tuple(map(node, graph.nodes)))
+        return replace(graph, name=name, output_scale=self.scale, nodes=nodes)
 
 
 def _named(fields: Fields) -> dict[str, str]:

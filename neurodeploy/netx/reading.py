@@ -78,4 +78,11 @@ class Names:
     def of(self, layer: Layer) -> tuple[str, str]:
         """The two names of a layer; layer.3.synapse and layer.3.neuron where it has none."""
         plain = layer.path.strip("/").replace("/", ".")
-        return self.synapse.get(layer.path, f"{plain}.synapse"), self.neuron.get(layer.path, f"{plain}.neuron")
+        synapse, neuron = self.synapse.get(layer.path), self.neuron.get(layer.path)
+        return synapse or self.free(f"{plain}.synapse"), neuron or self.free(f"{plain}.neuron")
+
+    def free(self, name: str) -> str:
+        """The name, or with underscores behind it the first that no layer was given."""
+        while name in (*self.synapse.values(), *self.neuron.values()):
+            name += "_"
+        return name

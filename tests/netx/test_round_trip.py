@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from neurodeploy.api import CompiledModel
 from neurodeploy.backends.reference import backend
-from neurodeploy.errors import DoesNotFitError, NeurodeployError, UnsupportedModelError, UsageError
+from neurodeploy.errors import DoesNotFitError, InvalidFileError, NeurodeployError, UnsupportedModelError, UsageError
 from neurodeploy.ir.graph import Graph, Node, tensor
 from neurodeploy.ir.proof import prove, require_proof
 from neurodeploy.lava_dl import export_netx, load_netx
@@ -24,7 +24,7 @@ from neurodeploy.netx.reading import Reading
 from neurodeploy.numerics import INT32
 from neurodeploy.quantize import quantize
 from tests.netx.chains import frames_of, random_chain
-from tests.netx.files import FILE, NET, dense, graph
+from tests.netx.files import FILE, NET, dense, graph, neuron
 from tests.traced_graphs import FAMILIES, pictures
 
 
@@ -45,7 +45,7 @@ def again(made: Graph) -> Graph:
     """Out and in, without the file in between."""
     chain = to_layers(made)
     own = Own.of(made, chain.names)
-    return own.restored(to_graph(chain.layers, Reading(own.steps, code=own.code), FILE, own.names))
+    return own.restored(to_graph(chain.layers, Reading(own.steps, code=own.code), FILE, own.names), FILE)
 
 
 def same(a: Node, b: Node) -> bool:
@@ -91,6 +91,58 @@ def test_through_a_file(seed: int, tmp_path: Path) -> None:
 def test_a_file_of_slayer_is_written_back_as_it_was() -> None:
     made = graph(*NET)
     assert all(same(one, two) for one, two in zip(made.nodes, again(made).nodes, strict=True))
+
+
+def test_input_neurons_come_and_go_with_one_bias() -> None:
+    first = {"type": "input", "shape": [2, 4, 4], "weight": [64.0], "bias": [5.0], "neuron": neuron()}
+    made = graph(first, *NET, events=False, input_range=(-1, 1))
+    assert all(same(one, two) for one, two in zip(made.nodes, again(made).nodes, strict=True))
+    bias = {"bias_mant": tensor(np.array([5, 6]).reshape(2, 1, 1), np.int16)}
+    nodes = [replace(n, tensors=bias) if n.name == "layer.0.neuron" else n for n in made.nodes]
+    with pytest.raises(UnsupportedModelError, match="integer weight and bias"):
+        to_layers(made.with_nodes(nodes))
+
+
+def test_layers_keep_names_that_an_import_would_give_itself() -> None:
+    given = {"layer.0.synapse": "input", "layer.0.neuron": "readout", "layer.2.synapse": "flatten.3"}
+    given |= {"layer.2.neuron": "flatten.3.delay", "input": "a", "flatten.3": "b", "readout": "c"}
+    late = dense(delay=[0.0, 1, 2, 3])
+    made = graph(*NET[:2], late)
+    nodes = [
+        replace(n, name=given.get(n.name, n.name), inputs=tuple(given.get(i, i) for i in n.inputs)) for n in made.nodes
+    ]
+    back = again(replace(made, nodes=tuple(nodes), output="c"))
+    assert [node.name for node in back.nodes if node.op in ("conv", "lif")] == [
+        "input",
+        "readout",
+        "flatten.3",
+        "flatten.3.delay",
+    ]
+    frames = frames_of(made, 5)
+    assert (backend.run(back, frames).logits == backend.run(made, frames).logits).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("bias", np.zeros(3), "4 values"),
+        ("bias", np.zeros(()), "4 values"),
+        ("synapse/1", "layer.2.synapse", "4 names, 3 different"),
+        ("neuron/1", "layer.0.synapse", "4 names, 3 different"),
+        ("steps", 5000, "time steps"),
+    ],
+)
+def test_what_neurodeploy_wrote_may_be_damaged(path: str, value: object, said: str, tmp_path: Path) -> None:
+    import h5py
+
+    file = tmp_path / "x.net"
+    export_netx(CompiledModel(graph(*NET)), file)
+    with h5py.File(file, "a") as handle:
+        del handle[f"neurodeploy/{path}"]
+        handle[f"neurodeploy/{path}"] = value
+    with pytest.raises(InvalidFileError, match=said) as caught:
+        load_netx(file)
+    assert [(f.code, f.layer, f.source) for f in caught.value.findings] == [("ND-L003", "/neurodeploy", str(file))]
 
 
 def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
