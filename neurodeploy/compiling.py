@@ -60,17 +60,20 @@ def sensitivity(
     *,
     calibration: object,
     steps: int | None = None,
+    threshold_groups: int = 1,
     progress: Stages | None = None,
-    **rounding: Any,
 ) -> list[dict[str, Any]]:
     """What each layer alone loses at 8, 6, 4, 3 and 2 bits, rounded to the nearest, all others at 8.
+
+    Measured on 64 of the calibration samples, evenly spread.
 
     One entry a layer and width: layer, bits, bytes (of its weights), agreement (samples of the float network's class,
     percent), logit_error (root mean square, as a share of the logits), refused ("" or why there is no such network).
     Arguments and errors: `compile`.
     """
     say = progress or (lambda stage: None)
-    given = prepared(Asked(model, example_input, target, calibration, 8, rounding, None, steps), say)
+    groups = {"threshold_groups": threshold_groups}
+    given = prepared(Asked(model, example_input, target, calibration, 8, groups, None, steps), say)
     return [loss.as_json() for loss in layer_losses(given.traced, given.images, given.options, say)]
 
 

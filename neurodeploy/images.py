@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,12 @@ def example_shape(example: object) -> Shape:
     need = "one image [1, C, H, W], or event frames [1, T, C, H, W], as an array or a tensor"
     have = f"{type(example).__name__} of shape {list(shape)}"
     raise UsageError(Finding("ND-C023", "example_input", need, have, "pass images[:1]"))
+
+
+def spread(samples: NDArray[Any], count: int) -> NDArray[Any]:
+    """So many of the samples, or all where there are fewer, evenly spread, for data is often sorted by class."""
+    count = min(count, len(samples))
+    return samples[np.arange(count) * len(samples) // max(1, count)]
 
 
 def slices(images: Images, batch: int) -> Iterator[tuple[slice, Images]]:

@@ -45,11 +45,11 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     bits = rounding.parse_bits(choices["weight_bits"])
     from neurodeploy import api
     from neurodeploy.cli.inputs import load_data
+    from neurodeploy.images import spread
     from neurodeploy.maps import narrower_widths
     from neurodeploy.report import text
 
-    given = load_data(choices["calibration"]).images
-    images = given[:: max(1, len(given) // choices["limit"])][: choices["limit"]]  # data is often sorted by class
+    images = spread(load_data(choices["calibration"]).images, choices["limit"])
     network, idle = options.load_network(output, model, choices["weights"], choices["ema"])
     with output.stages() as stage:
         deployed = api.compile(

@@ -10,7 +10,7 @@ import click
 from neurodeploy.cli import options
 from neurodeploy.cli.output import Output
 
-SAMPLES = 64
+SAMPLES = 64  # `quantize.sensitivity.SAMPLES`, which --help does not load
 
 
 @options.command("sensitivity", "What each layer of a trained model loses at 8, 6, 4, 3 and 2 bits.")
@@ -18,7 +18,7 @@ SAMPLES = 64
 @options.weights
 @options.ema
 @click.option("--calibration", required=True, type=click.Path(path_type=Path), help="As of compile.")
-@click.option("--limit", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Use so many.")
+@click.option("--limit", type=click.IntRange(1, SAMPLES), default=SAMPLES, show_default=True, help="Use so many.")
 @click.option("--target", default="loihi2", show_default=True, help="See 'neurodeploy targets list'; or a .toml file.")
 @click.option("--steps", type=int, metavar="T", help="Time steps, for a model that makes none itself.")
 def sensitivity(output: Output, model: str, **choices: Any) -> None:
@@ -28,10 +28,10 @@ def sensitivity(output: Output, model: str, **choices: Any) -> None:
     """
     from neurodeploy import compiling
     from neurodeploy.cli.inputs import load_data
+    from neurodeploy.images import spread
     from neurodeploy.report import text
 
-    given = load_data(choices["calibration"]).images
-    images = given[:: max(1, len(given) // choices["limit"])][: choices["limit"]]  # data is often sorted by class
+    images = spread(load_data(choices["calibration"]).images, choices["limit"])
     network, _ = options.load_network(output, model, choices["weights"], choices["ema"])
     with output.stages() as stage:
         found = compiling.sensitivity(

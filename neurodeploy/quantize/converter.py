@@ -14,6 +14,7 @@ from math import prod
 
 import numpy as np
 
+from neurodeploy.images import spread
 from neurodeploy.ir.graph import Node, tensor
 from neurodeploy.numerics import Int64
 from neurodeploy.quantize.builder import Builder, Quantity, Refused
@@ -65,7 +66,7 @@ def _span(build: Builder, name: str, x: Quantity) -> tuple[int, Int64]:
     """Units a code step, m 2^e with m an int8 weight, and what is added to each channel so that codes begin at 0."""
     if not build.reaches:
         coded = {conv.inputs[0] for stream in build.streams.values() for conv in stream.coding}
-        images = build.calibration[:: max(1, len(build.calibration) // IMAGES)][:IMAGES]
+        images = spread(build.calibration, IMAGES)
         build.reaches |= reaches(build.traced, coded, images)
     bias = 0.0 if x.bias is None else np.broadcast_to(x.bias, build.types[x.name].shape)
     inner = tuple(range(1, np.ndim(bias)))

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.images import spread
 from neurodeploy.ir.graph import Node, topological
 from neurodeploy.quantize.builder import Builder, Quantity
 from neurodeploy.quantize.currents import driven, input_gain
 from neurodeploy.quantize.execute import batches, integer_values, multiplications, real_values
 from neurodeploy.quantize.integers import membranes
 from neurodeploy.quantize.observe import through
-from neurodeploy.quantize.samples import Float32, current, spread
+from neurodeploy.quantize.samples import Float32, current
 
 Array = NDArray[Any]
 WORK = 1 << 31  # multiplications that the samples may take

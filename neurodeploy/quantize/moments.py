@@ -10,6 +10,7 @@ Source: Frantar et al. 2022, GPTQ, section 3 (H, damping), with the float networ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from neurodeploy.quantize.unfold import parts, unfold
 Array = NDArray[Any]
 Float = NDArray[np.float64]
 DAMPING = 0.01
-COLUMNS = 1 << 16  # that a layer's moments are made of, fewer where that is more than WORK; the others left out evenly
+COLUMNS = 1 << 16  # that a layer's moments are made of, fewer where that is more than WORK; spread evenly
+GOLDEN = 0.6180339887  # of a way
 WORK = 2e11  # multiplications
 COLUMNS_A_WEIGHT = 8  # of the fan-in, at least, whatever the work
 
@@ -75,13 +77,11 @@ def moments(conv: Node, weight: Float, bias: Float, x: Array, wanted: Array) -> 
     rows = weight.reshape(groups, len(weight) // groups, -1)
     fan_in, positions = rows.shape[-1], target.shape[-1]
     every = _every(fan_in, len(source) * positions)
-    sums = _Sums(groups, rows.shape[1], fan_in, int(np.abs(source).max(initial=1)))
+    sums = _Sums(groups, rows.shape[1], fan_in, max(int(source.max(initial=1)), -int(source.min(initial=0))))
     offset = bias.reshape(groups, -1, 1)
-    for part in parts(conv, weight, source):
-        taken = slice(part.start % every, None, every) if positions >= every else slice(None)
-        columns = unfold(conv, kernel, source[part], np.float32)[..., taken]
-        if columns.shape[-1]:
-            sums.add(columns, target[part][..., taken], rows, offset)
+    for number, part in enumerate(parts(conv, weight, source)):
+        taken = _spread(positions, every, number)
+        sums.add(unfold(conv, kernel, source[part], np.float32)[..., taken], target[part][..., taken], rows, offset)
     return sums.result()
 
 
@@ -89,6 +89,17 @@ def _every(fan_in: int, columns: int) -> int:
     """One column of how many is looked at."""
     most = max(min(COLUMNS, int(WORK / fan_in**2)), COLUMNS_A_WEIGHT * fan_in)
     return max(1, columns // most)
+
+
+def _spread(positions: int, every: int, part: int) -> NDArray[np.int64]:
+    """One position of `every`, for each part of the samples those that come next, until all have been.
+
+    Steps of the golden section reach all rows and columns of an image; steps of `every` may see one column alone.
+    """
+    step, count = max(1, round(positions * GOLDEN)), -(-positions // every)
+    while gcd(step, positions) > 1:
+        step += 1
+    return np.sort((part * count + np.arange(count)) * step % positions)
 
 
 class _Sums:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.images import slices
+from neurodeploy.images import slices, spread
 from neurodeploy.ir.graph import EVENTS, Graph, Node
 from neurodeploy.ir.types import ValueType
 from neurodeploy.numerics import Profile, lif_step
@@ -78,8 +78,8 @@ def frames_of(graph: Graph, images: Float32) -> Float32:
     """
     events = bool(graph.of("events"))
     count = max(1, FRAMES // graph.steps) if events else IMAGES
-    spread = images[:: max(1, len(images) // count)][:count]
-    return spread if events else spread[:, None]
+    chosen = spread(images, count)
+    return chosen if events else chosen[:, None]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import DoesNotFitError, Finding, UnsupportedModelError, UsageError
-from neurodeploy.images import check_images
+from neurodeploy.images import check_images, spread
 from neurodeploy.ir.graph import Graph, Node, Stage, topological
 from neurodeploy.ir.passes import remove_dead, run_passes, simplify_views
 from neurodeploy.ir.proof import require_proof
@@ -24,7 +24,7 @@ from neurodeploy.quantize.fold import fold_batchnorm
 from neurodeploy.quantize.handlers import HANDLERS
 from neurodeploy.quantize.measure import measure
 from neurodeploy.quantize.options import QuantizeOptions
-from neurodeploy.quantize.samples import Samples, sample_count, spread
+from neurodeploy.quantize.samples import Samples, sample_count
 from neurodeploy.quantize.sensitivity import Loss, auto_bits, sensitivity
 from neurodeploy.quantize.streams import Stream, find_streams, stray_currents
 from neurodeploy.quantize.units import choose_unit

@@ -32,11 +32,6 @@ def sample_count(graph: Graph, available: int) -> int:
     return max(1, min(available, MOST_SAMPLES, MEMORY // (HELD * graph.steps * widest)))
 
 
-def spread(images: Float32, count: int) -> Float32:
-    """So many of the samples, evenly spread, for data is often sorted by class."""
-    return images[np.arange(count) * len(images) // count]
-
-
 def as_steps(images: Float32, events: bool) -> Float32:
     """Samples as [T, N, *shape]; T = 1 for images, which are the same at every step."""
     return images.swapaxes(0, 1) if events else images[None]

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import DoesNotFitError, Finding, NeurodeployError
+from neurodeploy.images import spread
 from neurodeploy.ir.graph import Graph
 from neurodeploy.quantize.currents import driven
 from neurodeploy.quantize.ends import bits_of, first_layers, last_layers
 from neurodeploy.quantize.execute import integer_logits, real_logits
 from neurodeploy.quantize.options import MOST_BITS, QuantizeOptions
-from neurodeploy.quantize.samples import Float32, spread
+from neurodeploy.quantize.samples import Float32
 from neurodeploy.quantize.streams import find_streams
 
 WIDTHS = (8, 6, 4, 3, 2)
@@ -87,7 +88,7 @@ def sensitivity(
 ) -> list[Loss]:
     """A row for each layer and width; graph: folded. At 8 bits all rows are the same network."""
     plain = replace(options, rounding="nearest", scale="weight", bias_correction=False)
-    judge = Judge(graph, spread(images, min(SAMPLES, len(images))), plain, quantize)
+    judge = Judge(graph, spread(images, SAMPLES), plain, quantize)
     everywhere = dict.fromkeys((conv.name for conv in graph.of("conv")), MOST_BITS)
     tries = [(layer, width) for layer in everywhere for width in WIDTHS]
     found, swaps = list[Loss](), _Swaps(judge, everywhere)
@@ -138,6 +139,8 @@ def _loss(judge: Judge, bits: Mapping[str, int], layer: str, swaps: _Swaps) -> L
     try:
         same, error = judge.held(swaps.network(layer, bits))
     except NeurodeployError as refusal:
+        if set(bits.values()) == {MOST_BITS}:
+            raise  # the network itself is refused, whatever its bits
         return Loss(layer, bits[layer], size, None, None, str(refusal.findings[0]))
     return Loss(layer, bits[layer], size, same, error)
 
@@ -157,7 +160,7 @@ def auto_bits(
     path = list(_steps(start, losses, graph))
     if options.budget is not None:
         return _within(path, graph, options.budget)
-    judge = Judge(graph, spread(images, min(MOST_SAMPLES, len(images))), options, quantize)
+    judge = Judge(graph, spread(images, MOST_SAMPLES), options, quantize)
     return _verified(path, judge, float(options.most_drop or 0.0), tell)
 
 
@@ -205,6 +208,8 @@ def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: S
         try:
             same, _ = judge.measured(path[middle])
         except NeurodeployError:
+            if best is None:
+                raise  # at 8 bits: the network itself is refused
             same = 0.0
         if best is None and 100 - same > most_drop:
             have = f"{100 - same:.4g} % of the {len(judge.images)} calibration samples differ with 8 bits"
