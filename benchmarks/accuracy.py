@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -82,7 +82,7 @@ class Row:
     """One line of the table. Points and percent with their standard errors; `error` says why there are no figures.
 
     membrane: error of the membranes, mean over the layers, in integer steps.  seconds: CPU time of compile, or of the
-    fine-tuning.  processes: LIF processes, one a threshold.
+    fine-tuning.  choices: of the quantizer and the recipe.  commit: of the code that measured it.
     """
 
     model: str
@@ -96,6 +96,8 @@ class Row:
     membrane: tuple[float, float] | None = None
     seconds: float | None = None
     error: str = ""
+    choices: dict[str, Any] = field(default_factory=dict)
+    commit: str = ""
 
 
 Held = dict[tuple[str, int, str], Row]
@@ -125,18 +127,23 @@ def training(name: str, mnist: Path | None) -> Split:
 
 def measure(name: str, bits: int, method: str, mnist: Path | None) -> Row:
     """Compile or train, and judge; what cannot be compiled says why."""
-    start = time.process_time()
+    row, start = Row(name, bits, method, choices=choices_of(method), commit=machine.commit()), time.process_time()
     try:
         deployed = tuned(name, bits, training(name, mnist)) if method == TUNED else compiled(name, bits, method)
     except NeurodeployError as error:
-        return Row(name, bits, method, error=error.findings[0].code)
-    return judged(deployed, Row(name, bits, method, seconds=time.process_time() - start))
+        return replace(row, error=error.findings[0].code)
+    return judged(deployed, replace(row, seconds=time.process_time() - start))
+
+
+def choices_of(method: str) -> dict[str, Any]:
+    """What a row asks for beside the bits."""
+    return EDGES | (RECIPE if method == TUNED else METHODS[method])
 
 
 def compiled(name: str, bits: int, method: str) -> nd.CompiledModel:
     """By rounding alone."""
     model, _, images = task(name)
-    return nd.compile(model, images[:1], calibration=images, weight_bits=bits, **EDGES, **METHODS[method])
+    return nd.compile(model, images[:1], calibration=images, weight_bits=bits, **choices_of(method))
 
 
 def tuned(name: str, bits: int, data: Split) -> nd.CompiledModel:
@@ -144,9 +151,10 @@ def tuned(name: str, bits: int, data: Split) -> nd.CompiledModel:
     model, columns = task(name).model, (TextColumn(f"{name}, {bits} bits"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=CONSOLE, transient=True) as bar:
         one = bar.add_task("steps", total=None)
-        choices = {"weight_bits": bits, **RECIPE, **EDGES}
         update = lambda done, total: bar.update(one, completed=done, total=total)  # noqa: E731
-        return nd.finetune(model, data.images, data.labels, progress=update, **choices).deployed
+        return nd.finetune(
+            model, data.images, data.labels, progress=update, weight_bits=bits, **choices_of(TUNED)
+        ).deployed
 
 
 def judged(deployed: nd.CompiledModel, row: Row) -> Row:
@@ -155,14 +163,15 @@ def judged(deployed: nd.CompiledModel, row: Row) -> Row:
     integer = deployed.run(test.images).logits
     found = evaluate_logits("auto", integer, test.labels, real)
     same = integer.argmax(axis=1) == real.argmax(axis=1)
-    return Row(
-        row.model, row.bits, row.method, len(same), found.integer_accuracy,
+    return replace(
+        row,
+        samples=len(same),
+        accuracy=found.integer_accuracy,
         drop=(found.drop, found.drop_error),
         agreement=(found.agreement, 100 * float(same.std(ddof=1) / np.sqrt(len(same)))),
         correlation=(found.correlation, correlation_error(integer.astype(np.float64), real)),
         membrane=membrane_error(deployed),
-        seconds=row.seconds,
-    )  # fmt: skip
+    )
 
 
 def correlation_error(integer: NDArray[np.float64], real: NDArray[np.float64]) -> float:
@@ -190,9 +199,9 @@ def rows(asked: Sequence[tuple[str, int, str]], held: Held, mnist: Path | None) 
 
 
 def gathered(path: Path) -> Held:
-    """The rows of earlier runs."""
+    """The rows of earlier runs that asked for the same."""
     held = [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.is_file() else []
-    return {(row.model, row.bits, row.method): row for row in held}
+    return {(row.model, row.bits, row.method): row for row in held if row.choices == choices_of(row.method)}
 
 
 def write(path: Path, held: Held) -> None:
@@ -209,7 +218,17 @@ def table(held: Held) -> str:
     for name in MODELS:
         lines = [HEADER, *(_line(row) for row in held.values() if row.model == name)]
         parts.append(f"### {name}\n\n" + "\n".join(lines) + "\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, _measured_by(held)])
+
+
+def _measured_by(held: Held) -> str:
+    """The commits that the rows were measured with."""
+    commits = dict[str, set[str]]()
+    for row in held.values():
+        kind = TUNED if row.method == TUNED else "rounding"
+        commits.setdefault(row.commit or "an unknown commit", set()).add(kind)
+    said = "; ".join(f"{', '.join(sorted(kinds))} by {commit}" for commit, kinds in sorted(commits.items()))
+    return f"Measured with: {said}.\n"
 
 
 def _line(row: Row) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 
 
@@ -28,6 +30,13 @@ def facts() -> dict[str, object]:
         "load": load(),
         "time": datetime.now(timezone.utc).isoformat(timespec="minutes"),
     }
+
+
+def commit() -> str:
+    """The commit of the code, "+" behind it where files differ from it; "" where git does not say."""
+    command = ["git", "describe", "--always", "--dirty=+"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run.stdout.strip()
 
 
 def load() -> float:

