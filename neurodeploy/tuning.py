@@ -19,7 +19,7 @@ from neurodeploy.api import CompiledModel, FilePath
 from neurodeploy.compiling import Asked, Prepared, frontend, prepared
 from neurodeploy.errors import BackendsDifferError, Finding, UsageError
 from neurodeploy.evaluation import check_labels
-from neurodeploy.images import Images, check_images
+from neurodeploy.images import Images, check_images, spread
 from neurodeploy.ir.identity import identity
 from neurodeploy.ir.verify import types
 from neurodeploy.progress import Progress
@@ -127,7 +127,7 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     """
     watchers, (recipe, rounding) = Watchers(stage, progress, evaluated), _recipe(choices)
     shape, array = _surrogate(surrogate), _array(images)
-    some = array[:: max(1, len(array) // CALIBRATION)][:CALIBRATION] if calibration is None else calibration
+    some = spread(array, CALIBRATION) if calibration is None else calibration
     asked = Asked(model, array[:1], target, some, weight_bits, rounding, name, steps)
     from neurodeploy.finetuning import Hooks, Training
     from neurodeploy.finetuning import checkpoint as files

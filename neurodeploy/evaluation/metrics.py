@@ -56,7 +56,11 @@ class Evaluation:
 
 def check_labels(labels: object, samples: int, classes: int) -> Labels:
     """The labels as int64 [N]. Raises UsageError unless there is one class number, 0..classes-1, an image."""
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except (TypeError, ValueError) as error:  # rows of different length
+        need, mend = f"integers [{samples}], one an image", "pass the labels"
+        raise UsageError(Finding("ND-V001", "labels", need, str(error), mend)) from error
     if array.shape != (samples,) or not np.issubdtype(array.dtype, np.integer):
         have = f"dtype {array.dtype}, shape {list(array.shape)}"
         raise UsageError(Finding("ND-V001", "labels", f"integers [{samples}], one an image", have, "pass the labels"))

@@ -23,10 +23,11 @@ from neurodeploy.quantize.scales import (
     by_row,
     choose_scale,
     fits_sums,
+    most_clipping,
     onto_grid,
     round_to,
 )
-from neurodeploy.quantize.spikes import CLIPS, CLIPS_ELSE, Layer, choose, grouped
+from neurodeploy.quantize.spikes import Layer, choose, grouped
 from neurodeploy.quantize.streams import ENDS, PLAIN, Share
 
 TOO_TIGHT = "ND-Q013"
@@ -309,7 +310,7 @@ def _quantize_head(build: Builder, node: Node, axon: Quantity) -> None:
 def _head_fit(seen: Seen, unit: float, bits: int, most: int) -> tuple[float, Fit]:
     """The unit of least error of the logits, from the one that clips nothing to finer ones; nothing fires behind."""
     top = (1 << (bits - 1)) - 1
-    units = [unit / factor for factor in np.geomspace(1.0, CLIPS.get(bits, CLIPS_ELSE), HEAD_TRIES)]
+    units = [unit / factor for factor in np.geomspace(1.0, most_clipping(bits), HEAD_TRIES)]
     costs = seen.errors(units, top)
     limit = Interval(-most, most)
     best = units[int(np.argmin(costs))]

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.numerics import Profile
-from neurodeploy.quantize.scales import Current, decay_to_dv, round_to
+from neurodeploy.quantize.scales import Current, decay_to_dv, most_clipping, round_to
 
 Float = NDArray[np.float64]
 CANDIDATES = 96  # thresholds that compete, from the one that clips no weight of any channel on
 COARSEST = 0.9  # of that one
-CLIPS = {2: 8.0, 3: 6.0, 4: 4.0}  # by how much a candidate clips the largest weight of a channel at most, by bits
-CLIPS_ELSE = 3.0
 GAIN = 0.1  # of the squared error, by which one more group has to lower it
 
 
@@ -56,7 +54,7 @@ def choose_groups(
         return None
     top = (1 << (bits - 1)) - 1
     free = current.threshold * top / largest[largest > 0]
-    finest = CLIPS.get(bits, CLIPS_ELSE) * free.max()
+    finest = most_clipping(bits) * free.max()
     low, high = (float(np.clip(end, 1, profile.threshold_max)) for end in (COARSEST * free.min(), finest))
     tries = np.unique(np.geomspace(low, high, CANDIDATES).astype(np.int64))
     weights = np.ones((1, 1)) if power is None else power

@@ -23,6 +23,8 @@ Float = NDArray[np.float64]
 CLIP_SEARCH = np.geomspace(0.9, 3.0, 48)  # vth candidates, as multiples of the one that clips nothing
 MOST_ZEROED = 0.5  # share of the weights that may vanish for the sake of the others
 MOST_CLIPPED = 0.5  # share of the weights at the end of their range; beyond it the layer is another one
+CLIPS = {2: 8.0, 3: 6.0, 4: 4.0}  # by how much a candidate clips the largest weight at most, by bits
+CLIPS_ELSE = 3.0
 SAMPLE = 1 << 16  # weights that judge the candidates; every one of them is still proven on all weights
 BLOCK = 1 << 15  # weights rounded at a time, 256 KB: ten times faster than a whole layer that leaves the cache
 
@@ -104,6 +106,11 @@ def onto_grid(exact: Float, bits: int) -> tuple[Int64, float, float]:
 
 def _bias_at(vth: int, current: Current, profile: Profile) -> tuple[Int64, int]:
     return bias_grid(bias_units(vth, current, current.bias, profile), profile)
+
+
+def most_clipping(bits: int) -> float:
+    """By how much a candidate threshold clips the largest weight at most: the fewer the bits, the more it may."""
+    return CLIPS.get(bits, CLIPS_ELSE)
 
 
 def by_row(values: Int64 | Float | float, weight: Float) -> Float:

@@ -26,6 +26,7 @@ from neurodeploy.quantize.scales import (
     decay_to_dv,
     fits_sums,
     largest_vth,
+    most_clipping,
     round_to,
 )
 from neurodeploy.quantize.unfold import convolve
@@ -37,8 +38,6 @@ JUDGES = 64  # samples that judge them
 GROUP_FACTORS = (0.8, 0.9, 1.0, 1.12, 1.25)
 LEAST_GAIN = 0.03  # of the spikes that differ, by which threshold groups have to lower them
 FINEST = 0.9  # of the threshold that clips nothing
-CLIPS = {2: 8.0, 3: 6.0, 4: 4.0}  # the most that a candidate clips the largest weight, by bits
-CLIPS_ELSE = 3.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _tries(build: Builder, layer: Layer, seen: Seen) -> list[int]:
     profile, steps = build.options.profile, build.traced.steps
     largest = float(np.abs(seen.rows).max(initial=0))
     free = layer.current.threshold * layer.top / largest if largest > 0 else 1.0
-    most = free * CLIPS.get(layer.bits, CLIPS_ELSE)
+    most = free * most_clipping(layer.bits)
     limit = largest_vth(layer.current, layer.bits, steps, profile, int(min(most, profile.threshold_max)))
     factors = np.geomspace(FINEST, most / free, TRIES)
     tries = sorted({int(np.clip(free * factor, 1, limit)) for factor in factors}) if limit else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.backends.onnx import run as run_onnx
 from neurodeploy.backends.reference import run
-from neurodeploy.errors import DoesNotFitError, UsageError
+from neurodeploy.errors import DoesNotFitError, NeurodeployError, UsageError
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import prove
 from neurodeploy.ir.types import Interval
@@ -173,6 +174,19 @@ def test_a_budget_is_kept_with_the_fewest_bits_where_they_cost_least(monkeypatch
     with pytest.raises(DoesNotFitError) as caught:
         quantize(traced, images, QuantizeOptions("auto", budget=10))
     assert [finding.code for finding in caught.value.findings] == ["ND-Q034"]
+
+
+@pytest.mark.parametrize("bound", [{"budget": 1 << 20}, {"most_drop": 5.0}])
+def test_a_network_that_no_width_holds_is_refused_for_that(bound: dict[str, Any]) -> None:
+    traced = FAMILIES["qkformer"](0)
+    heavy = {n.name: replace(n, tensors={**n.tensors, "weight": n.tensors["weight"] * 1e12}) for n in traced.of("conv")}
+    traced = traced.with_nodes(heavy.get(node.name, node) for node in traced.nodes)
+    with pytest.raises(NeurodeployError) as plain:
+        quantize(traced, pictures(4), QuantizeOptions(8))
+    with pytest.raises(NeurodeployError) as caught:
+        quantize(traced, pictures(4), QuantizeOptions("auto", **bound))
+    assert {f.code for f in caught.value.findings} == {f.code for f in plain.value.findings}
+    assert not {"ND-Q034", "ND-Q035"} & {f.code for f in caught.value.findings}
 
 
 def test_a_bound_on_the_drop_is_kept_on_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:

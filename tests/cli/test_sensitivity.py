@@ -1,0 +1,32 @@
+"""neurodeploy sensitivity: a row a layer and width, on as many samples as it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurodeploy.cli import sensitivity as command
+from neurodeploy.quantize import sensitivity
+from tests.cli.conftest import Command
+from tests.cli.test_finetune import MODEL
+
+pytestmark = pytest.mark.torch
+
+
+def test_every_layer_at_every_width(call: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((9, 1, 8, 8), np.float32))
+    words = (f"{tmp_path}/model.py:tiny_qkformer", "--calibration", tmp_path / "x.npy", "--limit")
+    found = call("sensitivity", *words, "4", "--json")
+    assert found.code == 0, found.err
+    assert found.document["samples"] == 4
+    layers = found.document["layers"]
+    assert {loss["bits"] for loss in layers} == {*sensitivity.WIDTHS}
+    assert len(layers) == len({loss["layer"] for loss in layers}) * len(sensitivity.WIDTHS)
+    assert call("sensitivity", *words, "65").code == 2  # more than it would look at
+
+
+def test_the_command_knows_how_many_samples_are_looked_at() -> None:
+    assert command.SAMPLES == sensitivity.SAMPLES
