@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -11,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -44,8 +44,6 @@ def read(path: Path, python: Path | None = None) -> Container:
     Raises InvalidFileError with everything that is wrong: ND-L001 no readable HDF5 file, or one that HDF5 itself
     crashes on; ND-L002 links, unknown types, sizes beyond the file or the limits. EnvironmentMissingError without h5py.
     """
-    if python is None:
-        require_h5py()
     _require_small(path)
     with tempfile.TemporaryFile() as answer:
         _unpack(path, answer, python or Path(sys.executable))
@@ -57,9 +55,15 @@ def read(path: Path, python: Path | None = None) -> Container:
 
 
 def require_h5py() -> None:
-    """Raise EnvironmentMissingError without h5py."""
-    if find_spec("h5py") is None:
-        raise EnvironmentMissingError(Finding("ND-L011", "", "h5py, to read and write .net files", "none", INSTALL))
+    """Raise EnvironmentMissingError without h5py, or with one that cannot be imported."""
+    try:
+        importlib.import_module("h5py")
+    except unpack.NO_IMPORT as error:
+        raise _no_h5py(f"{type(error).__name__}: {error}") from error
+
+
+def _no_h5py(have: str) -> EnvironmentMissingError:
+    return EnvironmentMissingError(Finding("ND-L011", "", "h5py, to read and write .net files", have, INSTALL))
 
 
 def _require_small(path: Path) -> None:
@@ -85,8 +89,7 @@ def _unpack(path: Path, answer: IO[bytes], python: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise _unreadable(path, f"HDF5 read it for more than {SECONDS} s") from error
     if done.returncode == NO_H5PY:
-        said = done.stderr.decode(errors="replace").strip()[-200:]
-        raise EnvironmentMissingError(Finding("ND-L011", "", "h5py, to read and write .net files", said, INSTALL))
+        raise _no_h5py(done.stderr.decode(errors="replace").strip()[-200:])
     if done.returncode:
         code = done.returncode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

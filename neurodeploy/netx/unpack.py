@@ -25,6 +25,7 @@ MOST_GAIN = 1032  # deflate makes no more out of a byte
 MEMORY = 4 << 30
 SECONDS = 60  # of the processor
 KINDS = "biuf"
+NO_IMPORT = (ImportError, AttributeError, ValueError, OSError)  # the others of an h5py for another NumPy or HDF5
 Problem = tuple[str, str, str]  # path, need, have
 
 
@@ -34,8 +35,8 @@ def main(path: str) -> int:
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120
     try:
         import h5py
-    except ImportError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+    except NO_IMPORT as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
         return 3
     reader = Reader()
     try:

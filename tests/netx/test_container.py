@@ -100,10 +100,16 @@ def test_a_reader_that_dies_or_hangs_is_a_damaged_file(tmp_path: Path, monkeypat
             container.read(GOOD)
 
 
-def test_without_h5py_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "find_spec", lambda name: None)
-    with pytest.raises(EnvironmentMissingError, match="neurodeploy\\[netx\\]"):
-        container.read(GOOD)
+@pytest.mark.parametrize("how", ["ImportError('hidden')", "ValueError('numpy.dtype size changed')"])
+def test_an_h5py_that_cannot_be_imported_is_said(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "h5py.py").write_text(f"raise {how}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the child
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "h5py")
+    for action in (lambda: container.read(GOOD), container.require_h5py):
+        with pytest.raises(EnvironmentMissingError, match="ND-L011") as caught:
+            action()
+        assert "netx" in caught.value.findings[0].next and how[:5] in caught.value.findings[0].have
 
 
 def test_the_child_has_limits() -> None:
