@@ -105,9 +105,9 @@ def _finished(draft: _Draft, head: Layer | None, file: Path) -> Graph:
         bias = head.bias * steps
     named = draft.names.neuron.get(head.path) if head else None  # its neurons are the read-out
     draft.emit("readout", named or draft.names.free("readout"), {}, {"bias": tensor(bias, np.int64)})
-    facts = {"file": file.name, "semantics": draft.reading.semantics, "notices": draft.notices}
+    facts = {"file": _printable(file.name), "semantics": draft.reading.semantics, "notices": draft.notices}
     return Graph(
-        name=file.stem or "network",
+        name=_printable(file.stem) or "network",
         stage=Stage.QUANTIZED,
         steps=steps,
         nodes=tuple(draft.nodes),
@@ -118,6 +118,11 @@ def _finished(draft: _Draft, head: Layer | None, file: Path) -> Graph:
             "read_out": "the membrane of the last layer" if head else "spikes of the last layer, counted over T",
         },
     )
+
+
+def _printable(text: str) -> str:
+    """A file's name as text: what is no UTF-8, or moves the cursor, as U+FFFD."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _input(draft: _Draft, layer: Layer) -> None:

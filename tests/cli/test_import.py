@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,15 @@ def test_a_file_of_ours_says_what_comes_in(call: Command, tmp_path: Path) -> Non
     export_netx(deployed, file)
     same, other = (call("import", file, "-o", model, *more, "--json").document for more in ((), ("--input", "events")))
     assert (same["input_kind"], same["pixel_range"]) == ("image", [-1, 1]) and other["input_kind"] == "event frames"
+
+
+def test_a_file_name_that_is_no_utf_8(call: Command, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"w\xff\n.net")
+    file.write_bytes(Path(CONV).read_bytes())
+    model = str(tmp_path / "a.onnx")
+    done = call("import", str(file), "--steps", "4", "--input-shape", "2x6x6", "-o", model, "--json")
+    assert done.code == 0 and done.document["name"] == "w\ufffd\ufffd"
+    assert call("inspect", model, "--json").document["name"] == "w\ufffd\ufffd"
 
 
 @pytest.mark.parametrize(
