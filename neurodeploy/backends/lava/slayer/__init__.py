@@ -10,17 +10,13 @@ from pathlib import Path
 
 from neurodeploy.backends.lava import environment, worker
 from neurodeploy.backends.lava.scratch import scratch_folder
-from neurodeploy.errors import (
-    Finding,
-    InvalidFileError,
-    LimitExceededError,
-    NeurodeployError,
-    UnsupportedModelError,
-    UsageError,
-)
+from neurodeploy.errors import Finding, InvalidFileError, LimitExceededError, UnsupportedModelError, UsageError
+from neurodeploy.ir.artefact.files import read_bounded
 
 CHILD = Path(__file__).parent / "child.py"
 ERRORS = {"model": UnsupportedModelError, "file": InvalidFileError, "usage": UsageError}  # the first that applies
+CODES = {"model": "ND-L012", "file": "ND-L008", "usage": "ND-L007"}
+MAX_RESULT = 1 << 24  # bytes
 
 
 @dataclass(frozen=True)
@@ -55,21 +51,31 @@ def exported(
 
 
 def _result(scratch: Path, spec: str, python: Path) -> Exported:
+    """What the worker found; the factory ran in it and may have written anything, or a pipe."""
     try:
-        said = json.loads((scratch / "result.json").read_text(encoding="utf-8"))
-        problems, blocks, notices = said["problems"], said["blocks"], tuple(map(str, said["notices"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        said = json.loads(read_bounded(scratch / "result.json", MAX_RESULT))
+        blocks, notices = _texts(said["blocks"]), tuple(_texts(said["notices"]))
+        problems = [_problem(*_texts(entry), spec=spec) for entry in said["problems"]]
+        if len(set(blocks)) < len(blocks):
+            raise ValueError("a block twice")
+    except (InvalidFileError, ValueError, LookupError, TypeError, RecursionError) as error:
+        have = error.findings[0].have if isinstance(error, InvalidFileError) else f"{type(error).__name__}: {error}"
         mend = "call the factory in the Lava Python to see what it does"
-        finding = Finding("ND-L007", "", "a result of the export", f"{error}", mend, spec)
-        raise LimitExceededError(finding) from error
+        raise LimitExceededError(Finding("ND-L007", "", "a result of the export", have, mend, spec)) from error
     if problems:
-        raise _error(problems, spec)
+        kinds = {kind for kind, _ in problems}
+        raise next(error for kind, error in ERRORS.items() if kind in kinds)(finding for _, finding in problems)
     names = {f"/layer/{place}": name for place, name in enumerate(blocks)}
     return Exported(scratch / "network.net", names, notices, python)
 
 
-def _error(problems: list[list[str]], spec: str) -> NeurodeployError:
-    codes = {"model": "ND-L012", "file": "ND-L008", "usage": "ND-L007"}
-    findings = [Finding(codes[kind], layer, need, have, mend, spec) for kind, layer, need, have, mend in problems]
-    kinds = {kind for kind, *_ in problems}
-    return next(error for kind, error in ERRORS.items() if kind in kinds)(findings)
+def _texts(given: object) -> list[str]:
+    """A list of texts, with "?" for lone surrogates, which no file takes. Raises TypeError."""
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise TypeError("no list of texts")
+    return [text.encode(errors="replace").decode() for text in given]
+
+
+def _problem(kind: str, layer: str, need: str, have: str, mend: str, *, spec: str) -> tuple[str, Finding]:
+    """A problem that the worker names, and its kind."""
+    return kind, Finding(CODES[kind], layer, need, have, mend, spec)
