@@ -55,14 +55,15 @@ class Evaluation:
 
 
 def check_labels(labels: object, samples: int, classes: int) -> Labels:
-    """The labels as int64 [N]. Raises UsageError unless there is one class number, 0..classes-1, an image."""
+    """The labels as int64 [N]. Raises UsageError unless each image has one, 0..classes-1, none of them masked."""
     try:
         array = np.asarray(labels)
     except (TypeError, ValueError) as error:  # rows of different length
         need, mend = f"integers [{samples}], one an image", "pass the labels"
         raise UsageError(Finding("ND-V001", "labels", need, str(error), mend)) from error
-    if array.shape != (samples,) or not np.issubdtype(array.dtype, np.integer):
-        have = f"dtype {array.dtype}, shape {list(array.shape)}"
+    masked = np.ma.is_masked(labels)
+    if masked or array.shape != (samples,) or not np.issubdtype(array.dtype, np.integer):
+        have = "masked values" if masked else f"dtype {array.dtype}, shape {list(array.shape)}"
         raise UsageError(Finding("ND-V001", "labels", f"integers [{samples}], one an image", have, "pass the labels"))
     if samples and not (int(array.min()) >= 0 and int(array.max()) < classes):
         have, need = f"{array.min()}..{array.max()}", f"class numbers 0..{classes - 1}"

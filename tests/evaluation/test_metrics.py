@@ -55,6 +55,7 @@ BAD = [
     (np.zeros((4, 1), np.int64), "ND-V001"),
     (np.zeros(4), "ND-V001"),
     (np.array(["a"] * 4), "ND-V001"),
+    (np.ma.masked_equal(np.array([0, 1, 1, 0]), 1), "ND-V001"),
     (np.array([0, 1, 2, 0]), "ND-V002"),
     (np.array([0, -1, 1, 0]), "ND-V002"),
 ]
@@ -65,3 +66,7 @@ def test_bad_labels_are_named(labels: object, code: str) -> None:
     with pytest.raises(UsageError) as caught:
         check_labels(labels, 4, 2)
     assert [f.code for f in caught.value.findings] == [code]
+
+
+def test_an_array_with_nothing_masked_is_an_array() -> None:
+    assert (check_labels(np.ma.masked_equal(LABELS, 7), 4, 2) == LABELS).all()
