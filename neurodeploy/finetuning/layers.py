@@ -21,6 +21,7 @@ from neurodeploy.numerics import PROFILES
 Latents = Mapping[str, NDArray[np.float64]]
 CARRIES = ("max_pool", "add", "delay", "reshape", "permute", "slice", "reduce_sum")
 LOGIT_BITS = 32  # of the read-out's bias
+INT16 = 1 << 15
 
 
 class Layer(nn.Module):
@@ -74,7 +75,8 @@ class Population(Layer):
             return self.node
         exponent, old = self.numbers.exponent, self.node.tensors["bias_mant"]
         mantissa = np.rint(_array(self.numbers()) / (1 << exponent)).reshape(old.shape)
-        tensors = {**self.node.tensors, "bias_mant": tensor(mantissa, old.dtype)}
+        dtype = np.int16 if np.abs(mantissa).max() < INT16 else np.int64  # as the quantizer stores them
+        tensors = {**self.node.tensors, "bias_mant": tensor(mantissa, dtype)}
         return replace(self.node, tensors=tensors, attributes={**self.node.attributes, "bias_exp": exponent})
 
 

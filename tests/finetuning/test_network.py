@@ -145,6 +145,24 @@ def test_bias_takes_the_least_exponent_that_holds_it() -> None:
     assert (bias.exponent, bias().tolist()) == (1, [4096.0, -4096.0])
 
 
+def test_a_bias_that_leaves_the_width_it_was_stored_in_is_deployed_as_it_is() -> None:
+    """Profile int32 has mantissas of 30 bits; the quantizer stores those of the start in 16."""
+    options = QuantizeOptions(weight_bits=8, profile=PROFILES["int32"])
+    network = IntegerNetwork(*quantize_exactly(FAMILIES["qkformer"](), pictures(8), options))
+    biases = {
+        layer.node.name: layer.numbers
+        for layer in (network.layer(node.name) for node in network.graph.of("lif"))
+        if isinstance(layer.numbers, Bias) and layer.node.tensors["bias_mant"].dtype == np.int16
+    }
+    assert biases
+    for part in biases.values():
+        part.proven = None
+        part.latent.data.fill_(40_000.0)
+    tuned = network.integer_graph()
+    assert {int(tuned.by_name[name].tensors["bias_mant"].max()) for name in biases} == {40_000}
+    require_equal(network, tuned, pictures(4))
+
+
 def bias_choices() -> tuple[object, ...]:
     from neurodeploy.ir.types import signed
 
