@@ -44,8 +44,16 @@ def to_layers(graph: Graph) -> Chain:
         chain = walk.chain()
         findings = walk.findings
     if findings:
-        raise UnsupportedModelError(findings)
+        raise UnsupportedModelError(_said_once(findings))
     return chain
+
+
+def _said_once(findings: list[Finding]) -> Iterator[Finding]:
+    """The findings; what to do next in full where it comes first, elsewhere by the layer where it stands."""
+    said: dict[str, str] = {}
+    for finding in findings:
+        first = said.setdefault(finding.next, finding.layer)
+        yield finding if first == finding.layer else replace(finding, next=f"as of {first}, above")
 
 
 def rounded(graph: Graph) -> tuple[Graph, int, int]:
@@ -200,7 +208,10 @@ class _Walk:
             mend = f"export with rounded biases (--round-bias), another network by half a weight unit; or {ELSEWHERE}"
             self.findings.append(_finding(node, "biases in whole weight units: netx has the exponent 6", have, mend))
         elif not width.lo <= near.min() <= near.max() <= width.hi:
-            self.findings.append(_finding(node, f"biases in {width} weight units", f"{near.min()}..{near.max()}"))
+            option = "--weight-bits" if self.neuron else "--first-bits"
+            mend = f"compile with fewer {option}, for a weight unit that is larger beside the bias; or {ELSEWHERE}"
+            have = f"{near.min()}..{near.max()}"
+            self.findings.append(_finding(node, f"biases in {width} weight units", have, mend))
         if not near.any():
             return None
         shape = types(self.graph)[node.name].shape

@@ -169,11 +169,38 @@ def test_sums_that_only_a_cpu_holds_are_refused(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
+def with_biases(made: Graph, units: int, *layers: str, exponent: int = 0) -> Graph:
+    """A graph with the same bias in these layers."""
+
+    def biased(node: Node) -> Node:
+        bias = tensor(np.full_like(node.tensors["bias_mant"], units), np.int16)
+        return replace(node, attributes={**node.attributes, "bias_exp": exponent}, tensors={"bias_mant": bias})
+
+    return made.with_nodes([biased(node) if node.name in layers else node for node in made.nodes])
+
+
 def with_bias(units: int) -> Graph:
     made = graph(*NET)
     bias = {"bias_mant": tensor(np.full((3, 1, 1), units), np.int16)}
     nodes = [replace(n, tensors=bias) if n.name == "layer.0.neuron" else n for n in made.nodes]
     return made.with_nodes(nodes)
+
+
+@pytest.mark.parametrize(("layer", "option"), [("layer.0.neuron", "--first-bits"), ("layer.2.neuron", "--weight-bits")])
+def test_biases_that_netx_does_not_hold_name_the_option_that_helps(layer: str, option: str) -> None:
+    with pytest.raises(UnsupportedModelError, match="-4096..4095 weight units") as caught:
+        to_layers(with_biases(graph(*NET), 5000, layer, exponent=6))
+    assert [(f.layer, option in f.next) for f in caught.value.findings] == [(layer, True)]
+
+
+def test_what_to_do_is_said_once() -> None:
+    made = graph(*NET, dense(weight=np.eye(4)), dense(weight=np.eye(4)))
+    names = [node.name for node in made.of("lif")][1:]
+    with pytest.raises(UnsupportedModelError) as caught:
+        to_layers(with_biases(made, 100, *names))
+    first, *others = caught.value.findings
+    assert "--round-bias" in first.next and len(others) == 2
+    assert {f.next for f in others} == {f"as of {names[0]}, above"}
 
 
 def test_biases_between_weight_units_are_refused_or_rounded(tmp_path: Path) -> None:
