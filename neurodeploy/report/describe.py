@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import Finding, InvalidFileError, NeurodeployError
-from neurodeploy.ir.graph import Graph, Node
+from neurodeploy.ir.graph import Graph, Node, Tensor
 from neurodeploy.ir.mapped import ConvWeights, Crossbar, MappedGraph, apply_views
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.proof import Bound
 from neurodeploy.ir.types import ValueType
 from neurodeploy.ir.verify import types
-from neurodeploy.numerics import LOIHI_LAVA
 
 
 def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "parameters": _parsed(graph, "parameters", "{}", dict),
         "neurons": sum(layer.get("neurons", 0) for layer in layers),
         "weights": sum(layer.get("weights", 0) for layer in layers),
-        "weight_bytes": _weight_bytes(layers, choices),
+        "weight_bytes": _weight_bytes(graph, choices),
         "synapses": sum(layer.get("synapses", 0) for layer in layers),
         "layers": layers,
         "bounds": held,
@@ -57,11 +56,19 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
     }
 
 
-def _weight_bytes(layers: list[dict[str, Any]], choices: list[dict[str, Any]]) -> int:
-    """Bytes of all weights at the bits of their layers, every weight once, as `budget` of the quantizer counts them."""
-    bits = {entry["layer"]: entry["weight_bits"] for entry in choices if isinstance(entry.get("weight_bits"), int)}
-    held = [layer for layer in layers if "weights" in layer]
-    return sum(-(-layer["weights"] * bits.get(layer["name"], LOIHI_LAVA.weight_bits) // 8) for layer in held)
+def _weight_bytes(graph: Graph, choices: list[dict[str, Any]]) -> int:
+    """Bytes of all weights at the bits of their layers, every weight once, as `budget` of the quantizer counts them.
+
+    A layer whose bits nobody chose, as of an import, has those of its widest weight.
+    """
+    chosen = {entry["layer"]: entry["weight_bits"] for entry in choices if isinstance(entry.get("weight_bits"), int)}
+    held = {node.name: node.tensors["weight"] for node in graph.of("conv")}
+    return sum(-(-weight.size * (chosen.get(name) or _widest(weight)) // 8) for name, weight in held.items())
+
+
+def _widest(weight: Tensor) -> int:
+    """Bits of two's complement that hold every weight."""
+    return max(~int(weight.min()), int(weight.max())).bit_length() + 1
 
 
 def _coupled(graph: Graph) -> list[str]:

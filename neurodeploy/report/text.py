@@ -232,8 +232,13 @@ def _thresholds(choice: Document) -> object:
     return " / ".join(map(cell, groups)) if groups else choice.get("vth")
 
 
+IMPORTED = "no choices of the quantizer: imported, nothing was rounded here"
+
+
 def rounding_table(document: Document) -> Group:
     """Bits and scale of each layer with weights or thresholds of its own; then its errors."""
+    if not document["choices"]:
+        return Group(Text(f"Rounding: {IMPORTED}"))
     errors = rounding_part(document, ROUNDING_ERRORS, "Errors of rounding", ROUNDING_CAPTION)
     return Group(rounding_part(document, ROUNDING_GRID), Text(), errors)
 
@@ -277,6 +282,8 @@ def sensitivity_table(document: Document) -> Group:
 
 def choices_table(document: Document) -> Group:
     """What the quantizer chose for each layer."""
+    if not document["choices"]:
+        return Group(Text(f"Choices: {IMPORTED}"))
     rows = [
         (choice["layer"], choice.get("kind"), {k: v for k, v in choice.items() if k not in ("layer", "kind")})
         for choice in document["choices"]

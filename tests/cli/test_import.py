@@ -35,6 +35,19 @@ def test_in_and_out_and_in_again(call: Command, tmp_path: Path) -> None:
     assert runs[0].code == 0 and runs[0].document["logits"] == runs[1].document["logits"]
 
 
+def test_inspect_sends_a_net_file_to_import(call: Command) -> None:
+    done = call("inspect", CONV)
+    assert done.code == 3 and "ND-A003" in done.err and "neurodeploy import" in done.err
+
+
+def test_inspect_says_that_nothing_was_rounded(call: Command, tmp_path: Path) -> None:
+    model = str(tmp_path / "a.onnx")
+    assert call("import", CONV, "--steps", "10", "--input-shape", "2x6x6", "-o", model).code == 0
+    shown = call("inspect", model, "--show", "rounding", "--show", "choices").out
+    assert [line.partition(":")[0] for line in shown.splitlines()] == ["Rounding", "Choices"]
+    assert shown.count("imported, nothing was rounded here") == 2
+
+
 def test_a_file_of_ours_says_what_comes_in(call: Command, tmp_path: Path) -> None:
     first = {"type": "input", "shape": [2, 4, 4], "neuron": neuron()}
     deployed = CompiledModel(graph(first, *NET, events=False, input_range=(-1, 1)))

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from neurodeploy.errors import InvalidFileError
-from neurodeploy.ir.graph import Graph
+from neurodeploy.ir.graph import Graph, Node, tensor
 from neurodeploy.ir.mapped import ConvWeights
 from neurodeploy.ir.proof import prove
 from neurodeploy.mapping import lower, symbolic
@@ -44,6 +44,22 @@ def test_sizes_are_those_of_the_graph(graph: Graph, document: dict[str, Any]) ->
     layer = next(layer for layer in document["layers"] if layer["name"] == first.name)
     kernels = first.tensors["weight"].size // 9
     assert layer["synapses"] == kernels * (3 * 8 - 2) ** 2  # 8x8 outputs of 3x3 taps, without those in the padding
+
+
+@pytest.mark.parametrize(("extremes", "bits"), [((-8, 7), 4), ((-9, 7), 5), ((0, 8), 5), ((-128, -3), 8), ((0, 0), 1)])
+def test_weights_whose_bits_nobody_chose_have_those_of_the_widest(
+    extremes: tuple[int, int], bits: int, graph: Graph
+) -> None:
+    def limited(node: Node) -> Node:
+        if node.op != "conv":
+            return node
+        weight = np.full_like(node.tensors["weight"], extremes[0])
+        weight.flat[-1] = extremes[1]
+        return replace(node, tensors={**node.tensors, "weight": tensor(weight, np.int8)})
+
+    imported = replace(graph, nodes=tuple(map(limited, graph.nodes)), metadata={})
+    sizes = [node.tensors["weight"].size for node in graph.of("conv")]
+    assert describe.graph_document(imported, ())["weight_bytes"] == sum(-(-size * bits // 8) for size in sizes)
 
 
 def test_mapped_synapses_are_those_of_the_crossbars(graph: Graph) -> None:

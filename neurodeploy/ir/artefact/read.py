@@ -17,6 +17,7 @@ from neurodeploy.ir.ops import OPS, Op
 from neurodeploy.numerics import PROFILES
 
 _DAMAGED, _STRUCTURE, _NEWER, _FOREIGN, _ILLEGAL = (f"ND-A00{number}" for number in (3, 4, 5, 6, 7))
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _AGAIN = "get the file again, or compile the model again"
 
 
@@ -26,6 +27,9 @@ def from_bytes(data: bytes, source: str = "") -> Graph:
     Raises InvalidFileError with one finding: ND-A003 damaged or foreign bytes, ND-A004 no bounded, well-formed model,
     ND-A005 a newer format, ND-A006 not what neurodeploy writes, ND-A007 no legal graph, or one that could overflow.
     """
+    if data.startswith(_HDF5):
+        advice = "neurodeploy import, where it is a .net file of lava-dl"
+        raise _invalid(_DAMAGED, "an artefact of neurodeploy", "an HDF5 file", source, advice)
     try:
         body = integrity.unseal(data)
     except Damaged as error:
