@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import Finding, InvalidFileError
+from neurodeploy.errors import Finding, InvalidFileError, VerifyError
 
 Attribute = int | float | bool | str | tuple[int, ...]
 Tensor = NDArray[Any]
@@ -167,7 +167,15 @@ def live_nodes(graph: Graph) -> tuple[Node, ...]:
 
 
 def tensor(values: object, dtype: Any) -> Tensor:
-    """A read-only, contiguous copy of an array, so that nothing that a node holds can change."""
-    array = np.array(values, dtype=dtype, order="C")
+    """A read-only, contiguous copy of an array, so that nothing that a node holds can change.
+
+    Raises VerifyError for numbers that the dtype does not hold as they are.
+    """
+    given = np.asarray(values)
+    with np.errstate(invalid="ignore", over="ignore"):  # what that says of is refused below
+        array = given.astype(dtype, order="C")
+    if not np.can_cast(given.dtype, array.dtype) and not np.array_equal(array, given):
+        need, have = f"numbers that {array.dtype} holds", f"{given.dtype} from {given.min()} to {given.max()}"
+        raise VerifyError(Finding("ND-G005", "", need, have, "report this bug: these would wrap or be rounded"))
     array.setflags(write=False)
     return array

@@ -122,3 +122,10 @@ def test_quantized_op_in_a_traced_graph() -> None:
 def test_legal_graph_has_a_type_for_every_value() -> None:
     graph = small()
     assert list(types(graph)) == [n.name for n in graph.nodes]
+
+
+@pytest.mark.parametrize(("values", "dtype"), [([40_000], np.int16), ([0.5], np.int8), ([np.nan], np.int64)])
+def test_a_tensor_refuses_numbers_that_its_dtype_does_not_hold(values: list[float], dtype: type) -> None:
+    with pytest.raises(VerifyError, match="ND-G005"):
+        tensor(values, dtype)
+    assert tensor([-128.0, 127.0], np.int8).tolist() == [-128, 127]
