@@ -53,8 +53,8 @@ def optimizer_problems(held: Mapping[str, Any], optimizer: torch.optim.Optimizer
         yield "settings of another optimizer"
     else:
         parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
-        for index, entry in state.items():
-            if index not in parameters or not _moments(entry, parameters[index], step):
+        for index in dict.fromkeys([*state, *(parameters if step else ())]):
+            if index not in parameters or not _moments(state.get(index), parameters[index], step):
                 yield f"no moments of parameter {index!r:.40}"
 
 

@@ -117,6 +117,8 @@ class Training:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._require_finite(loss)
+        for part in self.network.parameters():
+            part.grad = torch.zeros_like(part) if part.grad is None else part.grad  # so that all have moments
         self._whole = False
         self.optimizer.step()
         self.network.project()

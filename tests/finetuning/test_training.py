@@ -205,6 +205,15 @@ def _optimizer(part: str, key: str, value: object) -> Callable[[Path], None]:
     return change
 
 
+def _optimizer_state(damage: Callable[[dict[int, Any]], object]) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        held = _held(path)
+        damage(held["optimizer"]["state"])
+        _seal(held, path)
+
+    return change
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing": (lambda path: path.unlink(), "ND-A002"),
     "cut": (_cut, "ND-S020"),
@@ -233,6 +242,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "amsgrad": (_optimizer("param_groups", "amsgrad", True), "ND-S023"),
     "moments": (_optimizer("state", "exp_avg", torch.zeros(2)), "ND-S023"),
     "moments of nothing": (_optimizer("state", "exp_avg_sq", None), "ND-S023"),
+    "no moments": (_optimizer_state(lambda state: state.clear()), "ND-S023"),
+    "moments of some": (_optimizer_state(lambda state: state.pop(0)), "ND-S023"),
     "steps of the optimizer": (_optimizer("state", "step", torch.tensor(-1.0)), "ND-S023"),
     "optimizer": (_changed(optimizer={"state": {}, "param_groups": []}), "ND-S023"),
 }
