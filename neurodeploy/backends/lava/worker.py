@@ -1,4 +1,4 @@
-"""Runs a network folder with the Lava Python in a process group of its own, and leaves nothing behind."""
+"""Runs a network folder with the Lava Python in a process group of its own, and leaves nothing of the group behind."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from neurodeploy.backends.lava.runtime import guard, main
 from neurodeploy.errors import EnvironmentMissingError, Finding, LimitExceededError, NeurodeployError, UsageError
 from neurodeploy.progress import Progress
 
-PROGRESS = re.compile(rb"progress (\d+)/(\d+)\n")
+PROGRESS = re.compile(rb"progress (\d{1,18})/(\d{1,18})\n")
+LINE = 64  # bytes of a progress line, at most
 POLL_SECONDS = 0.25
+TAIL = 1 << 16  # bytes of stderr that are looked at
 FEWER = "run fewer images or probe fewer layers at a time"
 
 
 def execute(
     python: Path, arguments: Sequence[str], scratch: Path, timeout: float | None, progress: Progress | None
 ) -> None:
-    """Run `python *arguments` to its end; every process and shared memory segment of it is gone afterwards.
+    """Run `python *arguments` to its end; its process group and shared memory segments are gone afterwards.
+
+    What starts a session of its own (a user's factory that calls setsid) leaves the group, and lives on: see `_end`.
 
     arguments: run.py of a network folder and its options.  scratch: a temporary folder for this run alone, whose name
     marks its shared memory; the child removes it if this process dies.  timeout: seconds, None for no limit.
@@ -81,16 +85,21 @@ def _follow(process: subprocess.Popen[bytes], timeout: float | None, progress: P
 
 
 def _report(text: bytes, progress: Progress | None) -> bytes:
-    """Report the last progress line of a text; what follows the last full line is left for the next time."""
+    """Report the last progress line of a text; of what follows the last full line, LINE bytes stay for next time."""
     lines, _, rest = text.rpartition(b"\n")
     steps = PROGRESS.findall(lines + b"\n")
     if steps and progress is not None:
         progress(*map(int, steps[-1]))
-    return rest
+    return rest[-LINE:]
 
 
 def _end(process: subprocess.Popen[bytes], scratch: Path) -> None:
-    """Kill the whole group, whatever is left of it, and free its shared memory."""
+    """Kill the whole group, whatever is left of it, and free its shared memory.
+
+    A process that left the group by setsid or setpgid is not killed, on whatever end: nothing that the kernel keeps of
+    it leads back here once its parent is gone (this process is no subreaper, which would adopt its caller's children
+    as well). Lava and SLAYER make none; a user's code that makes some has to end them itself.
+    """
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -100,9 +109,17 @@ def _end(process: subprocess.Popen[bytes], scratch: Path) -> None:
     guard.remove_segments(scratch.name)
 
 
+def _tail(errors: Path) -> str:
+    """The end of what the worker wrote; nothing of a pipe that a user's code put in that place."""
+    with suppress(OSError), os.fdopen(os.open(errors, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        return file.read(TAIL).decode(errors="replace")
+    return ""
+
+
 def _failure(code: int, errors: Path) -> NeurodeployError:
     """The error of an exit code, with the last lines that the worker wrote."""
-    lines = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in _tail(errors).splitlines() if line.strip()]
     last = " | ".join(lines[-3:]) or "it wrote no error"
     if code == main.NO_LAVA:
         return EnvironmentMissingError(Finding("ND-B141", "", f"lava-nc {main.LAVA_VERSION}", last, MEND))

@@ -120,13 +120,22 @@ def run_script(scratch: Path, text: str) -> None:
         ("import sys; sys.exit(4)", LimitExceededError, "memory"),
         ("import os; os.kill(os.getpid(), 9)", LimitExceededError, "memory"),
         ("import os; os.abort()", LimitExceededError, "signal 6"),
+        ("import os; os.remove('stderr.txt'); os.mkfifo('stderr.txt'); os._exit(1)", LimitExceededError, "no error"),
+        ("import os; os.remove('stderr.txt'); os._exit(1)", LimitExceededError, "no error"),
+        ("import sys; sys.exit('x' * 9_000_000 + 'y\\nlast')", LimitExceededError, r"xy \| last"),
     ],
 )
 def test_a_worker_that_fails_gives_one_finding(scratch: Path, text: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said) as caught:
         run_script(scratch, text)
-    assert "Traceback" not in str(caught.value)
+    assert "Traceback" not in str(caught.value) and len(str(caught.value)) < 2 * worker.TAIL
     assert len(caught.value.findings) == 1  # type: ignore[attr-defined]
+
+
+def test_output_without_lines_is_not_kept() -> None:
+    assert len(worker._report(b"x" * 1_000_000, None)) < 1000
+    assert worker._report(b"progress 1/2\nprogress 2", None) == b"progress 2"
+    worker._report(b"progress 1/" + b"9" * 5000 + b"\n", lambda done, total: None)
 
 
 def test_a_worker_that_closes_its_output_costs_no_time(scratch: Path) -> None:
