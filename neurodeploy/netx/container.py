@@ -26,7 +26,7 @@ MAX_FILE = 1 << 30  # bytes
 SECONDS = 120
 NO_H5PY = 3  # exit code of unpack.py
 AGAIN = "get the file again, or write it again with SLAYER's export_hdf5"
-INSTALL = "pip install 'neurodeploy[netx]'"
+INSTALL = "pip install 'neurodeploy[netx]'; if h5py is there and broken, pip install --force-reinstall h5py"
 
 
 @dataclass(frozen=True)
