@@ -9,7 +9,7 @@ from importlib import import_module
 from os import PathLike
 from typing import Any
 
-from neurodeploy.errors import EnvironmentMissingError, Finding
+from neurodeploy.errors import EnvironmentMissingError, Finding, UsageError
 from neurodeploy.images import Images, check_calibration, example_shape
 from neurodeploy.ir.graph import Graph
 from neurodeploy.quantize import layer_losses, quantize
@@ -79,6 +79,7 @@ def sensitivity(
 
 def prepared(asked: Asked, say: Stages) -> Prepared:
     """The traced graph, with the calibration and the options checked before. Raises as `api.compile`."""
+    _require_name(asked.name)
     chip = load_target(asked.target)
     images = check_calibration(asked.calibration, example_shape(asked.example_input))
     options = options_of(asked.weight_bits, chip.arithmetic, asked.rounding)
@@ -86,6 +87,19 @@ def prepared(asked: Asked, say: Stages) -> Prepared:
     traced = frontend().trace(asked.model, asked.example_input, asked.name, asked.steps)
     facts = {"target": chip.name, "versions": json.dumps(compiler_versions()), "calibration_images": str(len(images))}
     return Prepared(traced, images, options, facts)
+
+
+def _require_name(name: object) -> None:
+    """Raise UsageError for what no file can hold as the name of its network."""
+    if name is None:
+        return
+    try:
+        if isinstance(name, str):
+            name.encode()
+            return
+    except UnicodeEncodeError:  # of bytes on the command line that are not UTF-8
+        pass
+    raise UsageError(Finding("ND-C028", "name", "text in UTF-8", f"{name!r:.80}", "give the network another name"))
 
 
 def frontend() -> Any:
