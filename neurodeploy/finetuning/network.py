@@ -17,7 +17,7 @@ from neurodeploy.finetuning import ops
 from neurodeploy.finetuning.budgets import budgets
 from neurodeploy.finetuning.grids import Bias, Weight
 from neurodeploy.finetuning.layers import NUMBERS, Latents, Layer, Plan, Population, learnt_nodes
-from neurodeploy.images import Images, slices
+from neurodeploy.images import Images, check_images, slices
 from neurodeploy.ir.graph import Graph, Node
 from neurodeploy.ir.proof import require_proof
 from neurodeploy.numerics import Int64
@@ -68,30 +68,41 @@ class IntegerNetwork(nn.Module):
         self._spent = _spent(graph)
 
     def layer(self, name: str) -> Layer:
-        """The module of a node that holds numbers. Raises KeyError for any other name."""
-        found = self.layers[self._place[name]]
+        """The module of a node that holds numbers. Raises UsageError, which lists them, for any other name."""
+        found = self.layers[self._place[name]] if name in self._place else None
         if not isinstance(found, Layer):
-            raise TypeError(name)
+            need, mend = f"one of {', '.join(self._place)}", "pass one of these names"
+            raise UsageError(Finding("ND-S015", "layer", need, f"{name!r:.80}", mend))
         return found
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits float32 [N, classes] of images [N, C, H, W], or of event frames [N, T, C, H, W]."""
         return (self.integers(images) * self.graph.output_scale).float()
 
-    def integers(self, images: Tensor, watch: Watch | None = None) -> Tensor:
-        """The integer logits, float64 [N, classes]; watch sees every LIF."""
+    def integers(self, images: Tensor | Images, watch: Watch | None = None) -> Tensor:
+        """The integer logits, float64 [N, classes], of images or event frames, a tensor or an array.
+
+        watch(name, spikes, membranes): called for every LIF with tensors [T, N, *shape], the membranes in membrane
+        units after reset.
+        Raises UsageError for an array of another shape, and for one of NaN.
+        """
+        given = images if isinstance(images, Tensor) else torch.from_numpy(check_images(images, self.graph.image_shape))
         values: dict[str, Tensor] = {}
         for node in self.graph.nodes:
-            inputs = [values[name] for name in node.inputs] or [images]
+            inputs = [values[name] for name in node.inputs] or [given]
             values[node.name] = self._value(node, inputs, watch)
             for name in self._spent[node.name]:
                 del values[name]
         return values[self.graph.output]
 
     @torch.no_grad()
-    def logits(self, images: Images, batch: int = 64) -> Int64:
-        """The integer logits int64 [N, classes] of images float32 [N, C, H, W] or event frames [N, T, C, H, W]."""
-        parts = [self.integers(torch.from_numpy(chunk)) for _, chunk in slices(images, batch)]
+    def logits(self, images: Images | Tensor, batch: int = 64) -> Int64:
+        """The integer logits int64 [N, classes] of images [N, C, H, W] or event frames, an array or a tensor.
+
+        Raises UsageError as `neurodeploy.images.check_images`.
+        """
+        checked = check_images(images, self.graph.image_shape)
+        parts = [self.integers(torch.from_numpy(chunk)) for _, chunk in slices(checked, batch)]
         return np.asarray(torch.cat(parts).numpy(), np.int64)
 
     def _value(self, node: Node, inputs: list[Tensor], watch: Watch | None) -> Tensor:
@@ -154,10 +165,27 @@ class IntegerNetwork(nn.Module):
 def chosen_surrogate(surrogate: object = None) -> nn.Module:
     """The surrogate, Sigmoid(4) for None. Raises UsageError for what is none, such as a class without numbers."""
     found = surrogates.Sigmoid(alpha=ALPHA) if surrogate is None else surrogate
-    if not isinstance(found, nn.Module):
-        need, mend = "an object, a surrogate of SpikingJelly", "pass one such as surrogate.ATan(2.0), or leave it out"
-        raise UsageError(Finding("ND-S014", "surrogate", need, f"{found!r:.80}", mend))
-    return found
+    if isinstance(found, nn.Module):
+        if not (wrong := _wrong_slopes(found)):
+            return found
+        need, have = "a surrogate of SpikingJelly: a spike and a slope for each number", f"{found!r:.80}: {wrong}"
+    else:
+        need, have = "an object, a surrogate of SpikingJelly", f"{found!r:.80}"
+    mend = "pass one such as surrogate.ATan(2.0), or leave it out"
+    raise UsageError(Finding("ND-S014", "surrogate", need, have, mend))
+
+
+def _wrong_slopes(surrogate: nn.Module) -> str:
+    """What is wrong with the gradient of two numbers and of three; "" where nothing is."""
+    for values in ([-0.5, 0.5], [-0.5, 0.0, 0.5]):
+        excess = torch.tensor(values)
+        try:
+            with torch.enable_grad():
+                spikes = surrogate(excess.requires_grad_())
+            torch.autograd.grad(spikes, excess, torch.ones_like(excess))
+        except Exception as error:  # noqa: BLE001  (the user's module may raise anything)
+            return f"{type(error).__name__}: {error}".splitlines()[0][:120]
+    return ""
 
 
 def weight_bits(graph: Graph) -> dict[str, int]:

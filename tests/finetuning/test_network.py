@@ -12,7 +12,7 @@ from torch.backends import mkldnn, nnpack
 from torch.nn import functional as F
 
 from neurodeploy.backends.reference import run
-from neurodeploy.errors import UnsupportedModelError
+from neurodeploy.errors import UnsupportedModelError, UsageError
 from neurodeploy.finetuning import IntegerNetwork, ops
 from neurodeploy.finetuning.grids import Bias, Weight
 from neurodeploy.ir.graph import Graph, Node
@@ -161,6 +161,17 @@ def test_a_bias_that_leaves_the_width_it_was_stored_in_is_deployed_as_it_is() ->
     tuned = network.integer_graph()
     assert {int(tuned.by_name[name].tensors["bias_mant"].max()) for name in biases} == {40_000}
     require_equal(network, tuned, pictures(4))
+
+
+def test_arrays_and_tensors_are_taken_alike_and_wrong_names_and_shapes_are_named() -> None:
+    network, images = tiny(bits=8), pictures(3)
+    given = torch.from_numpy(images)
+    assert np.array_equal(network.logits(given), network.logits(images))
+    assert torch.equal(network.integers(images), network.integers(given))
+    with pytest.raises(UsageError, match="ND-B003"):
+        network.logits(images[0])
+    with pytest.raises(UsageError, match=f"ND-S015(?s:.*){network.graph.of('conv')[0].name}"):
+        network.layer("nope")
 
 
 def bias_choices() -> tuple[object, ...]:
