@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,8 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     teacher: True: the float model teaches too; or logits [N, classes] that do; or False.
     calibration: by default 256 of the images.  target, weight_bits, name, steps: as of `compile`.
     checkpoint: file that is written after each evaluation and on Ctrl-C.  resume: a checkpoint to go on from, bit for
-    bit as if the run had not been interrupted, on the same machine with as many threads.
+    bit as if the run had not been interrupted, on the same machine with as many threads; without `checkpoint` it is
+    written anew as the run goes on.
     stage(text): what is under way.  progress(done, total): after each step.  evaluated(entry): after each evaluation.
     choices: of `neurodeploy.finetuning.Recipe` (epochs, batch, learning_rate, seed, ..) and of the quantizer.
     Raises as `compile`; UsageError for samples and choices, InvalidFileError for a checkpoint, KeyboardInterrupt.
@@ -132,19 +134,20 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     from neurodeploy.finetuning import Hooks, Training
     from neurodeploy.finetuning import checkpoint as files
 
-    if resume is not None:
-        files.content(Path(resume))  # what is no checkpoint is named at once
+    begun = _path("resume", resume)
+    kept = _path("checkpoint", checkpoint) or begun
+    if begun:
+        files.content(begun)  # what is no checkpoint is named at once
     given = prepared(asked, watchers.say)
     training, chooser = _divided(given, array, labels, teacher, held_out, recipe)
     network = _quantized(given, shape, watchers.say)
     _require_equal(network, network.deploy(), training.images[:CHECKED_FIRST])
-    origin = {"network": identity(network.graph), "recipe": json.dumps(recipe.as_json(), sort_keys=True)}
-    origin |= {"surrogate": network.surrogate}
-    origin |= {"data": training.digest(), "held-out data": chooser.digest(), "teacher": _named(teacher)}
-    hooks = Hooks(watchers.progress, watchers.evaluated, None if checkpoint is None else Path(checkpoint))
-    run = Training(network, training, chooser, recipe, origin, hooks)
-    if resume is not None:
-        run.resume(Path(resume))
+    origin = {"network": identity(network.graph), "output scale": repr(network.graph.output_scale)}
+    origin |= {"recipe": json.dumps(recipe.as_json(), sort_keys=True), "surrogate": network.surrogate}
+    origin |= {"data": training.digest(), "held-out data": chooser.digest(), "teacher": _named(teacher, given)}
+    run = Training(network, training, chooser, recipe, origin, Hooks(watchers.progress, watchers.evaluated, kept))
+    if begun:
+        run.resume(begun)
     if teacher is True and recipe.distillation:
         run.samples = _taught(asked, network, training, recipe, watchers)
     watchers.say("train")
@@ -212,10 +215,16 @@ def _checked(shape: tuple[int, ...], classes: int, images: object, labels: objec
     return Samples(checked, check_labels(labels, len(checked), classes), logits)
 
 
-def _named(teacher: object) -> str:
-    """Which teacher; a checkpoint knows its network, and with it the float model."""
+def _path(name: str, given: object) -> Path | None:
+    if given is not None and not isinstance(given, str | PathLike):
+        raise UsageError(Finding("ND-S016", name, "the path of a file", f"{given!r:.80}", f"pass {name}='run.ckpt'"))
+    return None if given is None else Path(given)
+
+
+def _named(teacher: object, given: Prepared) -> str:
+    """Which teacher; float models differ that give the same integers."""
     if isinstance(teacher, bool) or teacher is None:
-        return "the float model" if teacher else "none"
+        return f"the float model {identity(given.traced):.16}" if teacher else "none"
     return f"logits {zlib.crc32(np.asarray(teacher).tobytes()):08x}"
 
 

@@ -81,6 +81,8 @@ class Training:
         Ctrl-C, and KeyboardInterrupt of a hook, end a run between two steps, with a checkpoint where there is a path
         for one; KeyboardInterrupt is raised on. A second Ctrl-C ends it within a step, without.
         """
+        if self.done:
+            self._saved()  # what cannot be written is told before more work is done
         try:
             with _between_steps() as stopped:
                 if self.recipe.due(self.done, self.steps) and self._evaluated_last != self.done:

@@ -117,6 +117,17 @@ def test_a_finished_run_resumes_to_its_result(tmp_path: Path) -> None:
     require_same(result(again), first)
 
 
+def test_a_resumed_run_whose_checkpoint_cannot_be_written_is_refused_before_its_next_step(
+    written: Path, tmp_path: Path
+) -> None:
+    steps = list[int]()
+    again = started(Hooks(lambda done, total: steps.append(done), checkpoint=tmp_path / "none" / "run.ckpt"))
+    again.resume(written)
+    with pytest.raises(UsageError):
+        again.run()
+    assert steps == []
+
+
 def test_ctrl_c_ends_a_run_between_two_steps(tmp_path: Path) -> None:
     path, seen = tmp_path / "run.ckpt", []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.frontend.small import tiny_qkformer, tiny_spikformer
 
 COUNT = 48
 BITS = {"weight_bits": 3, "rounding": "nearest", "scale": "weight", "bias_correction": False}
+NO_SLOPES = (torch.nn.Linear(2, 3), torch.nn.Linear(2, 2), torch.nn.Threshold("0", 1.0))
 SHORT = {**BITS, "epochs": 1.0, "batch": 8, "evaluations": 2, "learning_rate": 0.02}
 
 
@@ -109,9 +111,50 @@ def test_resume_gives_the_same_network(tmp_path: Path) -> None:
     with pytest.raises(InvalidFileError) as caught:
         tuned(resume=path, epochs=2.0, teacher=False, weight_bits=4, surrogate=surrogate.ATan(2.0))
     assert {finding.code for finding in caught.value.findings} == {"ND-S021"}
-    assert {finding.layer for finding in caught.value.findings} == {"network", "recipe", "surrogate", "teacher"}
+    names = {finding.layer for finding in caught.value.findings}
+    assert names - {"output scale"} == {"network", "recipe", "surrogate", "teacher"}
     named = tuned(resume=path, surrogate=surrogate.Sigmoid(4.0))
     assert identity(named.deployed.graph) == identity(whole.deployed.graph)
+
+
+def stopping(after: int) -> Callable[[int, int], None]:
+    def stop(done: int, total: int) -> None:
+        if done == after:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_a_checkpoint_of_another_float_model_is_refused_though_its_integers_are_the_same(tmp_path: Path) -> None:
+    path, other = tmp_path / "run.ckpt", model()
+    with torch.no_grad():
+        other.head.weight *= 4
+        other.head.bias *= 4
+    with pytest.raises(KeyboardInterrupt):
+        tuned(checkpoint=path, progress=stopping(1))
+    with pytest.raises(InvalidFileError) as caught:
+        nd.finetune(other, *digits(), resume=path, **SHORT)
+    assert {finding.layer for finding in caught.value.findings} == {"output scale", "teacher"}
+
+
+def test_a_resumed_run_keeps_its_checkpoint(tmp_path: Path) -> None:
+    path, other = tmp_path / "run.ckpt", tmp_path / "other.ckpt"
+    runs = ((2, {"checkpoint": path}), (3, {"resume": path}), (4, {"resume": path, "checkpoint": other}))
+    held = list[bytes]()
+    for step, files in runs:
+        with pytest.raises(KeyboardInterrupt):
+            tuned(progress=stopping(step), teacher=False, **files)
+        held.append(path.read_bytes())
+    assert held[0] != held[1] == held[2]
+    steps = list[int]()
+    tuned(resume=path, teacher=False, progress=lambda done, total: steps.append(done))
+    assert steps == [4, 5]
+
+
+def test_what_is_no_path_is_named() -> None:
+    for name in ("checkpoint", "resume"):
+        with pytest.raises(UsageError, match=f"ND-S016 {name}"):
+            tuned(**{name: 3})
 
 
 @pytest.mark.parametrize("teacher", [True, False, "logits"])
@@ -128,7 +171,8 @@ def test_teachers(teacher: Any) -> None:
         ({"epochs": -1}, {"ND-S010"}),
         *(({"held_out": wrong}, {"ND-S011"}) for wrong in (3.0, None, "0.05", digits() * 2, np.zeros(2), True, np.nan)),
         *(({"teacher": wrong}, {"ND-S012"}) for wrong in (np.zeros((COUNT, 2)), "float", [[1.0], [1.0, 2.0]])),
-        *(({"surrogate": wrong}, {"ND-S014"}) for wrong in (surrogate.ATan, "atan")),
+        *(({"surrogate": wrong}, {"ND-S014"}) for wrong in (surrogate.ATan, "atan", *NO_SLOPES)),
+        *(({"name": wrong}, {"ND-C028"}) for wrong in ("a\udcffb", 3)),
         ({"weight_bits": 1}, {"ND-Q001"}),
         ({"no_such_choice": 1}, {"ND-Q033"}),
         ({"held_out": (digits()[0], np.arange(COUNT))}, {"ND-V002"}),
