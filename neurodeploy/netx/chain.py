@@ -209,7 +209,7 @@ class _Walk:
             self.findings.append(_finding(node, "biases in whole weight units: netx has the exponent 6", have, mend))
         elif not width.lo <= near.min() <= near.max() <= width.hi:
             option = "--weight-bits" if self.neuron else "--first-bits"
-            mend = f"compile with fewer {option}: weight units grow, where biases do not outweigh the weights; or {ELSEWHERE}"
+            mend = f"compile with fewer {option}: units grow, where biases do not outweigh the weights; or {ELSEWHERE}"
             have = f"{near.min()}..{near.max()}"
             self.findings.append(_finding(node, f"biases in {width} weight units", have, mend))
         if not near.any():

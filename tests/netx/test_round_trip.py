@@ -188,7 +188,7 @@ def with_bias(units: int) -> Graph:
 
 @pytest.mark.parametrize(("layer", "option"), [("layer.0.neuron", "--first-bits"), ("layer.2.neuron", "--weight-bits")])
 def test_biases_that_netx_does_not_hold_name_the_option_that_helps(layer: str, option: str) -> None:
-    with pytest.raises(UnsupportedModelError, match="-4096..4095 weight units") as caught:
+    with pytest.raises(UnsupportedModelError, match=r"-4096\.\.4095 weight units") as caught:
         to_layers(with_biases(graph(*NET), 5000, layer, exponent=6))
     assert [(f.layer, option in f.next) for f in caught.value.findings] == [(layer, True)]
 
