@@ -13,6 +13,7 @@ from neurodeploy.cli.output import Output
 from neurodeploy.errors import UsageError
 
 RECIPE = ("epochs", "batch", "learning_rate", "warm_up", "seed", "distillation", "temperature", "evaluations")
+MANY = 100  # held-out samples, below which one right answer is over a point of accuracy
 ANY_CLASS = 1 << 63  # how many classes there are is known once the model is traced
 
 
@@ -21,7 +22,7 @@ ANY_CLASS = 1 << 63  # how many classes there are is known once the model is tra
 @options.weights
 @options.ema
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Samples to train on: .npz with labels.")
-@click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many samples of --data.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only so many of --data, evenly spread.")
 @click.option(
     "--held-out", type=float, default=0.05, show_default=True, help="Share of --data, 5,000 at most, that chooses."
 )
@@ -40,7 +41,11 @@ ANY_CLASS = 1 << 63  # how many classes there are is known once the model is tra
 @click.option("--temperature", type=float, help="Of the softmax that compares with the float model.  [1]")
 @click.option("--evaluations", type=int, help="On what is held out; the last one at the end.  [2]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Written after evaluations and on Ctrl-C.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on from a file that --checkpoint wrote.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    help="Go on from a file that --checkpoint wrote, and write it anew where there is no --checkpoint.",
+)
 @click.option("--steps", type=int, metavar="T", help="Time steps, for a model that makes none itself.")
 @click.option("--name", help="Name of the network; by default the class of the model.")
 def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
@@ -50,19 +55,19 @@ def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
     evaluation, the one before any training among them. Without --weight-bits all layers have 4.
     """
     options.require_file(path)
+    choices["checkpoint"] = choices["checkpoint"] or choices["resume"]
     if choices["checkpoint"] is not None:
         options.require_file(choices["checkpoint"])
     asked = {"weight_bits": rounding.parse_bits(choices["weight_bits"] or ("4",)), **rounding.chosen(choices)}
     asked |= {name: choices[name] for name in RECIPE if choices[name] is not None}
     asked |= {name: choices[name] for name in ("held_out", "target", "checkpoint", "resume", "steps", "name")}
-    from neurodeploy.cli.inputs import load_data, require_labels
     from neurodeploy.report import finetuning, text
 
-    data = load_data(choices["data"], choices["limit"])
-    labels = require_labels(data)
-    test = None if choices["test"] is None else _test_data(choices["test"], data.images.shape[1:])
+    data = _data(choices["data"], "--data", choices["limit"])
+    test = None if choices["test"] is None else _data(choices["test"], "--test", None, data.images.shape[1:])
     network, idle = options.load_network(output, model, choices["weights"], choices["ema"])
-    found = _trained(output, network, data.images, labels, asked)
+    _note_few(output, data.labels, asked)
+    found = _trained(output, network, data.images, data.labels, asked)
     found.deployed.save(path)
     document = {"artefact": str(path), "ignored_keys": [*idle], "finetuning": found.as_json()}
     tables = [finetuning.finetuning_table(document["finetuning"])]
@@ -73,18 +78,35 @@ def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
     output.note(f"wrote {path}")
 
 
-def _test_data(path: Path, shape: tuple[int, ...]) -> Any:
-    """Samples of the shape of those to train on, with labels. Raises UsageError, before the training."""
-    from neurodeploy.cli.inputs import load_data, require_labels
+def _data(path: Path, option: str, limit: int | None, shape: tuple[int, ...] | None = None) -> Any:
+    """Samples with labels, of this shape, `limit` of them. Raises UsageError, before the training."""
+    from neurodeploy.cli.inputs import Data, load_data, require_labels
     from neurodeploy.evaluation import check_labels
-    from neurodeploy.images import check_images
+    from neurodeploy.images import check_images, spread
 
     data = load_data(path)
     try:
-        check_labels(require_labels(data), len(check_images(data.images, shape)), ANY_CLASS)
+        if shape is not None:
+            check_images(data.images, shape)
+        labels = check_labels(require_labels(data, option), len(data.images), ANY_CLASS)
     except UsageError as error:
         raise UsageError(replace(finding, source=str(path)) for finding in error.findings) from None
-    return data
+    count = limit or len(labels)
+    return Data(spread(data.images, count), spread(labels, count))
+
+
+def _note_few(output: Output, labels: Any, asked: dict[str, Any]) -> None:
+    """Say so where the samples that are held out choose badly."""
+    from numpy import unique
+
+    from neurodeploy.finetuning import Recipe, divided
+
+    seed = Recipe(**{name: asked[name] for name in RECIPE if name in asked}).seed
+    rest, held = (labels[rows] for rows in divided(len(labels), asked["held_out"], seed))
+    few, classes = len(held) < MANY, (len(unique(held)), len(unique(rest)))
+    if few or classes[0] < classes[1]:
+        of = f", of {classes[0]} of {classes[1]} classes," if classes[0] < classes[1] else ""
+        output.note(f"note: {len(held)} held-out samples{of} choose: give more samples, or a larger --held-out")
 
 
 def _trained(output: Output, network: Any, images: Any, labels: Any, asked: dict[str, Any]) -> Any:

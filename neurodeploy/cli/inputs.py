@@ -57,11 +57,12 @@ def load_data(images: Path, limit: int | None = None, labels: Path | None = None
     return data
 
 
-def require_labels(data: Data) -> Array:
-    """The labels. Raises UsageError where there are none."""
+def require_labels(data: Data, option: str = "") -> Array:
+    """The labels. option: that whose file has to hold them, where --labels is none. Raises UsageError for none."""
     if data.labels is None:
-        mend = "give --labels FILE.npy, or put `labels` beside `images` in the .npz file"
-        raise UsageError(Finding("ND-C004", "labels", "labels of the images", "none", mend))
+        mend = "put `labels` beside `images` in an .npz file: numpy.savez(file, images=..., labels=...)"
+        mend = mend if option else "give --labels FILE.npy, or put `labels` beside `images` in the .npz file"
+        raise UsageError(Finding("ND-C004", option or "labels", "labels of the images", "none", mend))
     return data.labels
 
 

@@ -40,15 +40,8 @@ class Samples:
 
     def split(self, share: object, seed: int) -> tuple[Samples, Samples]:
         """All but a share of them, drawn by the seed, and that share: at most MOST_HELD_OUT. Raises UsageError."""
-        part = float(share) if isinstance(share, Real) else 0.0
-        held = min(MOST_HELD_OUT, max(1, round(part * len(self)))) if 0 < part < 1 else 0
-        if not 0 < held < len(self):
-            need, have = "a share between 0 and 1 that leaves samples to train on", f"{short(share)} of {len(self)}"
-            raise UsageError(
-                Finding("ND-S011", "held_out", need, have, "give a share such as 0.05, or (images, labels)")
-            )
-        drawn = np.random.default_rng(seed).permutation(len(self))
-        return self.part(np.sort(drawn[held:])), self.part(np.sort(drawn[:held]))
+        rest, held = divided(len(self), share, seed)
+        return self.part(rest), self.part(held)
 
     def seen(self, recipe: Recipe) -> NDArray[np.intp]:
         """The rows that a run of the recipe looks at, ascending."""
@@ -68,6 +61,17 @@ class Samples:
         """Number and checksum of images and labels: whether they are those of before."""
         pixels, labels = zlib.crc32(self.images.data), zlib.crc32(self.labels.tobytes())
         return f"{len(self)} samples {pixels:08x} {labels:08x}"
+
+
+def divided(count: int, share: object, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows to train on and those held out, as `Samples.split` says, ascending. Raises UsageError."""
+    part = float(share) if isinstance(share, Real) else 0.0
+    held = min(MOST_HELD_OUT, max(1, round(part * count))) if 0 < part < 1 else 0
+    if not 0 < held < count:
+        need, have = "a share between 0 and 1 that leaves samples to train on", f"{short(share)} of {count}"
+        raise UsageError(Finding("ND-S011", "held_out", need, have, "give a share such as 0.05, or (images, labels)"))
+    drawn = np.random.default_rng(seed).permutation(count)
+    return np.sort(drawn[held:]), np.sort(drawn[:held])
 
 
 def check_teacher(teacher: object, samples: int, classes: int) -> Logits:

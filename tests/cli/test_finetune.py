@@ -52,6 +52,7 @@ def test_an_artefact_with_its_history_and_its_test(call: Command, folder: Path) 
     assert table.code == 0
     assert "chosen" in table.out
     assert "of the held-out samples" in table.err
+    assert "note: 2 held-out samples, of 1 of 3 classes, choose" in table.err
 
 
 def test_every_choice_of_the_recipe_is_an_option(call: Command, folder: Path) -> None:
@@ -75,6 +76,53 @@ def test_it_goes_on_from_its_checkpoint(call: Command, folder: Path) -> None:
     assert (folder / "a.onnx").read_bytes() == (folder / "b.onnx").read_bytes()
     other = call("finetune", *words, "-o", folder / "c.onnx", "--resume", folder / "run.ckpt", "--seed", "1")
     assert (other.code, {*other.findings}) == (3, {"ND-S021"})
+
+
+def test_a_limit_takes_samples_of_all_classes_where_they_are_sorted(
+    call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neurodeploy import tuning
+
+    labels, given = np.repeat(np.arange(3), 100), list[np.ndarray]()
+
+    def seen(network: object, *data: np.ndarray, **choices: object) -> None:
+        given.extend(data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "finetune", seen)
+    images = np.broadcast_to(labels[:, None, None, None], (300, 1, 8, 8)).astype(np.float32)
+    np.savez(folder / "sorted.npz", images=images, labels=labels)
+    words = ("--data", folder / "sorted.npz", "-o", folder / "a.onnx", "--held-out", "0.4", "--limit")
+    for limit in (30, 300):
+        found = call("finetune", f"{folder}/model.py:tiny_qkformer", *words, limit)
+        assert ("note: 12 held-out samples choose: give more" in found.err) == (limit == 30)
+        some, classes = given[-2:]
+        assert np.array_equal(some[:, 0, 0, 0], classes)
+        assert np.bincount(classes).tolist() == [limit // 3] * 3
+
+
+def test_a_resumed_run_names_its_checkpoint_when_it_is_stopped(
+    call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neurodeploy import tuning
+
+    def stopped(*given: object, **choices: object) -> None:
+        assert choices["checkpoint"] == choices["resume"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "finetune", stopped)
+    (folder / "run.ckpt").touch()
+    words = ("--data", folder / "train.npz", "-o", folder / "a.onnx", "--resume", folder / "run.ckpt")
+    found = call("finetune", f"{folder}/model.py:tiny_qkformer", *words)
+    assert (found.code, f"--resume {folder / 'run.ckpt'}" in found.err) == (130, True)
+
+
+def test_missing_labels_are_told_of_the_option_that_lacks_them(call: Command, folder: Path) -> None:
+    for words in (("--data", folder / "bare.npy"), ("--data", folder / "train.npz", "--test", folder / "bare.npy")):
+        found = call("finetune", f"{folder}/model.py:tiny_qkformer", "-o", folder / "a.onnx", *words, "--json")
+        (finding,) = found.document["findings"]
+        assert (finding["code"], finding["layer"]) == ("ND-C004", words[-2])
+        assert "--labels" not in finding["next"]
 
 
 def test_ctrl_c_says_how_to_go_on(call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +152,8 @@ def test_ctrl_c_says_how_to_go_on(call: Command, folder: Path, monkeypatch: pyte
         (("--data", "train.npz", "--test", "small.npz"), 2, "ND-B003"),
         (("--data", "train.npz", "--test", "fewer.npz"), 2, "ND-V001"),
         (("--data", "train.npz", "--warm-up", "2"), 2, "ND-S010"),
+        (("--data", "train.npz", "--held-out", "1"), 2, "ND-S011"),
+        (("--data", "train.npz", "--name", "a\udcffb"), 2, "ND-C028"),
         (("--data", "train.npz", "--resume", "test.npz"), 3, "ND-S020"),
         (("--data", "train.npz", "--checkpoint", "no/folder/run.ckpt"), 2, "ND-C003"),
     ],
