@@ -71,18 +71,19 @@ class Recounts:
 
     def _bytes(self, synapses: Synapses, counted: Counted, at: int) -> int:
         """Weights once where the chip shares those of a layer, else one a synapse beside what a list of them takes."""
-        bits, listed, shares = self._synapse
+        most, overhead, shares = self._synapse
+        bits = min(most, _bits(synapses)) if self.target.flag("synapse", "any_width") else most
         if shares and (isinstance(synapses.pattern, Filters) or synapses.pattern.weight.size > 1):
             return -(-int(counted.weights[at]) * bits // 8)
-        return -(-int(counted.synapses[at]) * listed // 8)
+        return -(-int(counted.synapses[at]) * (bits + overhead) // 8)
 
     @cached_property
     def _synapse(self) -> tuple[int, int, bool]:
-        """Bits of a weight, bits of a synapse of a list, and whether the weights of a layer are shared."""
+        """Bits of the widest weight, bits beside it in a list, and whether the weights of a layer are shared."""
         target = self.target
         bits = int(target.number("synapse", "weight_bits") or target.arithmetic.weight_bits)
-        listed = bits + int(target.number("synapse", "overhead_bits") or 0)
-        return bits, listed, target.flag("synapse", "shares_weights")
+        overhead = int(target.number("synapse", "overhead_bits") or 0)
+        return bits, overhead, target.flag("synapse", "shares_weights")
 
     def _arrays(self, at: int, size: int, inputs: list[tuple[Synapses, Counted]]) -> dict[str, int]:
         """Rows and columns, at least: unrolled, a row an axon and a column a neuron; or, where an array may hold a

@@ -133,7 +133,8 @@ def view_of(network: ChipNetwork, neurons: Neurons, target: Target) -> View | No
 
 
 def _input(synapses: Synapses, known: Factors, target: Target) -> Input:
-    bits = target.weight_bits or target.arithmetic.weight_bits
+    most = target.weight_bits or target.arithmetic.weight_bits
+    bits = min(weight_bits_of(synapses), most) if target.any_width else most
     shared = target.shares_weights and _layer(synapses)
     if target.kind != "crossbar":
         overhead = 0 if shared else int(target.number("synapse", "overhead_bits") or 0)

@@ -204,13 +204,15 @@ def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: S
     low, high, best = 0, len(path), None
     while low < high:
         middle = (low + high) // 2 if best is not None else 0
-        say(f"verify: {sum(weight_bytes(judge.graph, path[middle]).values()):,} bytes of weights")
+        size = f"verify: {sum(weight_bytes(judge.graph, path[middle]).values()):,} bytes of weights"
+        say(size)
         try:
             same, _ = judge.measured(path[middle])
         except NeurodeployError:
             if best is None:
                 raise  # at 8 bits: the network itself is refused
             same = 0.0
+        say(f"{size}, {100 - same:.4g} % of another class")
         if best is None and 100 - same > most_drop:
             have = f"{100 - same:.4g} % of the {len(judge.images)} calibration samples differ with 8 bits"
             mend = "a larger most_drop, more calibration samples, or see what 8 bits cost with `evaluate`"

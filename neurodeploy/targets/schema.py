@@ -73,6 +73,9 @@ SCHEMA: Mapping[str, Table] = {
         "What the chip's synapses hold",
         {
             "weight_bits": Key("bit", "widest weight of one synapse, sign included, over as many cells as it needs", 1),
+            "any_width": Key(
+                FLAG, "a layer's weights take as many bits as its widest one, not all of weight_bits", of=_CORES
+            ),
             "overhead_bits": Key("bit", "synapse memory beside the weight that a synapse of a list takes", of=_CORES),
             "shares_weights": Key(FLAG, "a core holds the weights of a convolution once for all its neurons"),
             "adds_partial_sums": Key(FLAG, "sums of parts of a fan-in can be added without a loss"),

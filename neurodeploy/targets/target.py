@@ -101,6 +101,11 @@ class Target:
         return self.flag("synapse", "shares_weights")
 
     @property
+    def any_width(self) -> bool:
+        """Whether a layer's weights take as many bits as its widest one."""
+        return self.flag("synapse", "any_width")
+
+    @property
     def adds_partial_sums(self) -> bool:
         """Whether the sums of parts of a fan-in can be added without a loss."""
         return self.flag("synapse", "adds_partial_sums")

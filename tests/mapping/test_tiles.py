@@ -14,6 +14,7 @@ from neurodeploy.ir.chip_counts import axons_of, synapses_in, weights_of
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.mapping.symbolic import lower
 from neurodeploy.mapping.tile_counts import factors
+from neurodeploy.mapping.tile_inputs import weight_bits_of
 from neurodeploy.mapping.tiles import tile
 from neurodeploy.quantize import quantize
 from neurodeploy.targets import Target, available, load_target
@@ -42,12 +43,19 @@ def only(tiling: Tiling) -> Use:
 
 
 def test_shared_weights_count_once() -> None:
-    network = convolution(16, 8, 10)
+    network = convolution(16, 8, 10, fill=-128)
     shared = only(tile(network, load_target("loihi2")))
     assert shared.synapse_memory == 16 * 8 * 9
     assert shared.synapses == 16 * 8 * 28 * 28
     unrolled = only(tile(network, chip("loihi2", synapse__shares_weights=False, synapse__overhead_bits=10)))
     assert unrolled.synapse_memory == -(-unrolled.synapses * 18 // 8)
+
+
+@pytest.mark.parametrize(("fill", "bits"), [(-128, 8), (127, 8), (-8, 4), (7, 4), (3, 3), (1, 2)])
+def test_fewer_bits_take_less_memory_where_the_chip_has_weights_of_any_width(fill: int, bits: int) -> None:
+    network, fixed = convolution(16, 8, 10, fill=fill), chip("loihi2", synapse__any_width=False)
+    assert only(tile(network, load_target("loihi2"))).synapse_memory == 16 * 8 * 9 * bits // 8
+    assert only(tile(network, fixed)).synapse_memory == 16 * 8 * 9
 
 
 def test_boxes_are_as_few_as_neurons_allow() -> None:
@@ -125,7 +133,7 @@ def test_sums_of_one_axon_take_no_cells() -> None:
 
 
 def test_cores_split_a_fan_in_only_where_nothing_else_fits() -> None:
-    network = layer(np.full((4, 1000), 1))
+    network = layer(np.full((4, 1000), 127))
     whole = tile(network, chip("loihi2", core__synapse_memory=1000)).cuts["out"]
     assert (whole.parts, whole.step) == (1, (1,))
     split = tile(network, chip("loihi2", core__synapse_memory=400)).cuts["out"]
@@ -203,7 +211,7 @@ def test_a_cpu_is_no_chip() -> None:
 
 
 def test_a_refused_layer_asks_no_axons_of_the_one_before_it() -> None:
-    network = layer(np.full((4, 1000), 1))
+    network = layer(np.full((4, 1000), 127))
     before = Neurons("before", "lif", (1000,), 1, BINARY)
     identity = Synapses("i", "in", "before", Nest((Axis(1000, 1, 1),), 0, 0, np.array(1)), (1000,), (1000,))
     last = replace(network.synapses[0], source="before")
@@ -239,7 +247,8 @@ def test_classes_agree_with_counts_of_boxes(family: str) -> None:
             assert one.use.synapses == sum(synapses_in(s, box) for s in inputs)
             layers = [isinstance(s.pattern, Filters) or s.pattern.weight.size > 1 for s in inputs]
             held = [(weights_of if own else synapses_in)(s, box) for own, s in zip(layers, inputs, strict=True)]
-            assert one.use.synapse_memory == sum(held)
+            bits = [weight_bits_of(s) for s in inputs]
+            assert one.use.synapse_memory == sum(-(-n * own // 8) for n, own in zip(held, bits, strict=True))
 
 
 def test_layers_of_imagenet_are_cut_at_once() -> None:

@@ -32,6 +32,7 @@ def random_target(rng: np.random.Generator) -> Target:
             "core__synapse_memory": int(rng.integers(40, 800)),
             "synapse__shares_weights": bool(rng.integers(2)),
             "synapse__adds_partial_sums": bool(rng.integers(2)),
+            "synapse__any_width": bool(rng.integers(2)),
             "synapse__overhead_bits": int(rng.integers(0, 12)),
         }
         return chip("loihi2", **limits)
