@@ -142,9 +142,7 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     training, chooser = _divided(given, array, labels, teacher, held_out, recipe)
     network = _quantized(given, shape, watchers.say)
     _require_equal(network, network.deploy(), training.images[:CHECKED_FIRST])
-    origin = {"network": identity(network.graph), "output scale": repr(network.graph.output_scale)}
-    origin |= {"recipe": json.dumps(recipe.as_json(), sort_keys=True), "surrogate": network.surrogate}
-    origin |= {"data": training.digest(), "held-out data": chooser.digest(), "teacher": _named(teacher, given)}
+    origin = _origin(network, recipe, training, chooser) | {"teacher": _named(teacher, given)}
     run = Training(network, training, chooser, recipe, origin, Hooks(watchers.progress, watchers.evaluated, kept))
     if begun:
         run.resume(begun)
@@ -155,6 +153,18 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     deployed = _finished(network, recipe, run.steps)
     _require_equal(network, deployed, chooser.images[:CHECKED])
     return FineTuned(deployed, best["accuracy"], int(best["step"]), tuple(run.history))
+
+
+def _origin(network: IntegerNetwork, recipe: Recipe, training: Samples, chooser: Samples) -> dict[str, str]:
+    """What tells a run from others, beside its teacher."""
+    return {
+        "network": identity(network.graph),
+        "output scale": repr(network.graph.output_scale),
+        "recipe": json.dumps(recipe.as_json(), sort_keys=True),
+        "surrogate": network.surrogate,
+        "data": training.digest(),
+        "held-out data": chooser.digest(),
+    }
 
 
 def _quantized(given: Prepared, surrogate: Any, say: Stages) -> IntegerNetwork:
