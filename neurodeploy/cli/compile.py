@@ -11,6 +11,7 @@ from neurodeploy.cli import options, rounding
 from neurodeploy.cli.output import Output
 
 CALIBRATION_IMAGES = 256
+IMAGES = 4  # axes of images [N, C, H, W]; event frames have five, and integers are right there
 
 
 @options.command("compile", "A trained PyTorch model becomes an artefact, one ONNX file.")
@@ -50,6 +51,9 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     from neurodeploy.report import text
 
     images = spread(load_data(choices["calibration"]).images, choices["limit"])
+    if images.dtype.kind in "iu" and images.ndim == IMAGES and images.max(initial=0) > 1:
+        most = f"note: calibration images are integers up to {images.max()}"
+        output.note(f"{most}: give them as the model takes them, which most often is float32 of 0 to 1")
     network, idle = options.load_network(output, model, choices["weights"], choices["ema"])
     with output.stages() as stage:
         deployed = api.compile(

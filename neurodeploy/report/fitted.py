@@ -70,11 +70,15 @@ class Fitted:
         return made
 
     def _blocks(self) -> Iterator[RenderableType]:
-        """The first cell of a row, and below it the others with their headers; what is not known is left out."""
+        """The first cell of a row, and below it the others with their headers; what is not known is left out.
+
+        A number is told with its header.
+        """
+        (title, numeric), *headers = self._named()
         for first, *others in self.rows:
-            yield Text(first, style="bold")
+            yield Text(f"{title} {first}" if numeric else first, style="bold")
             block = Table.grid(padding=(0, 2))
-            for (header, _), value in zip(self._named()[1:], others, strict=True):
+            for (header, _), value in zip(headers, others, strict=True):
                 if value != "-":
                     block.add_row(Text(header), Text(value, overflow="fold"))
             yield Padding(block, (0, 0, 0, 2))

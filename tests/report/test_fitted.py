@@ -40,6 +40,10 @@ def test_wide_ones_are_tables_and_narrow_ones_blocks() -> None:
     assert "99.5" in block[3] and not any(line.split()[-1:] == ["-"] for line in block)
 
 
+def test_a_number_at_the_head_of_a_block_says_what_it_is() -> None:
+    assert "ADC bits 5" in shown(30, ("ADC bits #", "what"), [("5", "word " * 100)])
+
+
 def test_cells_of_many_lines_make_blocks() -> None:
     long = [("a", "word " * 100)]
     assert "│" not in shown(60, ("one", "two"), long) and "│" in shown(200, ("one", "two"), long)

@@ -1,4 +1,4 @@
-"""neurodeploy sensitivity: a row a layer and width, on as many samples as it says."""
+"""sensitivity: a row a layer and width, on as many samples as it says; compile: a note on images of integers."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def test_every_layer_at_every_width(call: Command, tmp_path: Path) -> None:
 
 def test_the_command_knows_how_many_samples_are_looked_at() -> None:
     assert command.SAMPLES == sensitivity.SAMPLES
+
+
+def test_compile_notes_images_of_integers(call: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), np.uint8)
+    for name, images in (("bytes", pixels), ("floats", (pixels / 255).astype(np.float32))):
+        np.save(tmp_path / f"{name}.npy", images)
+        words = ("--calibration", tmp_path / f"{name}.npy", "-o", tmp_path / f"{name}.onnx")
+        found = call("compile", f"{tmp_path}/model.py:tiny_qkformer", *words)
+        assert found.code == 0, found.err
+        assert ("float32 of 0 to 1" in found.err) == (name == "bytes")
