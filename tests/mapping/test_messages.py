@@ -26,7 +26,7 @@ from tests.chipnets import random_network
 from tests.mapping.chips import chip
 
 MESH = {"chip__cores": 64, "chip__mesh_x": 8, "chip__mesh_y": 8, "chip__cores_a_router": 1}
-SPLIT = {"core__synapse_memory": 64, "core__neurons": 24, **MESH}
+SPLIT = {"synapse__any_width": False, "core__synapse_memory": 64, "core__neurons": 24, **MESH}
 Pairs = dict[tuple[int, int], float]
 
 
