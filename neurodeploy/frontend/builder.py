@@ -8,8 +8,9 @@ linear map commutes with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
+
+import numpy as np
 
 from neurodeploy.frontend import views
 from neurodeploy.ir.graph import Node, Source
@@ -17,6 +18,7 @@ from neurodeploy.ir.infer import IllegalNode, require
 from neurodeploy.ir.ops import OPS
 from neurodeploy.ir.types import ValueType
 
+LARGEST, LEAST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)  # beside 0
 VIEWS = ("reshape", "permute")
 LINEAR = frozenset({"add", "batchnorm", "conv", "permute", "reduce_mean", "reduce_sum", "reshape", "scale", "slice"})
 
@@ -150,7 +152,8 @@ class Builder:
 
     def scale(self, x: str, factor: float, source: Source) -> str:
         """factor times x; a chain of scales is one, and a factor of one is none."""
-        require(isfinite(factor), "a finite factor, also of scales in a row", factor)
+        held = factor == 0 or LEAST <= abs(factor) <= LARGEST
+        require(held, f"a finite factor of {LEAST:.2g} .. {LARGEST:.2g}, also of scales in a row", factor)
         node = self.nodes[x]
         if node.op == "scale":
             return self.scale(node.inputs[0], factor * node.number("factor"), node.source)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from neurodeploy.frontend.axes import Value
-from neurodeploy.frontend.builder import Builder
+from neurodeploy.frontend.builder import LARGEST, LEAST, Builder
 from neurodeploy.frontend.neurons import Neuron
 from neurodeploy.ir.graph import Source, Tensor, tensor
 from neurodeploy.ir.infer import require
@@ -51,12 +51,15 @@ class Call:
         return tuple(int(n) for n in (listed * rank if len(listed) == 1 else listed))
 
     def array(self, name: str) -> Tensor:
-        """A constant argument as an array. Raises IllegalNode where it is computed or not finite."""
+        """A constant argument as an array. Raises IllegalNode where it is computed, not finite or beyond float32.
+
+        What is below the least number of float32 (1.4e-45) counts as zero: no threshold makes an integer of it.
+        """
         constant = self.arguments[name]
         require(isinstance(constant, torch.Tensor), f"{name} a parameter or buffer", "a computed tensor")
         values = to_array(constant)
         require(bool(np.isfinite(values).all()), f"a finite {name}", "NaN or infinity")
-        return values
+        return within_float32(values, name) if values.dtype == np.float64 else values
 
     def like(self, value: Value, name: str) -> Value:
         """The result, its axes read as those of `value`."""
@@ -68,6 +71,13 @@ def to_array(constant: torch.Tensor) -> Tensor:
     data = constant.detach().cpu()
     wide = data if data.dtype in (torch.float32, torch.float64) else data.float()
     return tensor(wide.numpy(), wide.numpy().dtype)
+
+
+def within_float32(values: Tensor, name: str) -> Tensor:
+    """Parameters of a float64 model, those that float32 makes zero as zero. Raises IllegalNode beyond its largest."""
+    largest = float(np.abs(values).max(initial=0))
+    require(largest <= LARGEST, f"a {name} that float32 holds, at most {LARGEST:.2g}", f"{largest:.2g}")
+    return tensor(np.where(np.abs(values) < LEAST, 0, values), values.dtype)
 
 
 Handler = Callable[[Call], Values]

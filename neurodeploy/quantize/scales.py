@@ -26,6 +26,7 @@ MOST_CLIPPED = 0.5  # share of the weights at the end of their range; beyond it 
 CLIPS = {2: 8.0, 3: 6.0, 4: 4.0}  # by how much a candidate clips the largest weight at most, by bits
 CLIPS_ELSE = 3.0
 SAMPLE = 1 << 16  # weights that judge the candidates; every one of them is still proven on all weights
+BEYOND = 2.0**40  # of every bias grid, and still an integer of 64 bits
 BLOCK = 1 << 15  # weights rounded at a time, 256 KB: ten times faster than a whole layer that leaves the cache
 
 
@@ -82,7 +83,7 @@ def bias_grid(bias: Float, profile: Profile) -> tuple[Int64, int]:
     """
     top = (1 << (profile.bias_bits - 1)) - 1
     for exponent in range(profile.bias_exponent_max + 1):
-        mantissa = np.rint(bias / (1 << exponent)).astype(np.int64)
+        mantissa = np.rint(np.clip(bias / (1 << exponent), -BEYOND, BEYOND)).astype(np.int64)
         if np.abs(mantissa).max(initial=0) <= top:
             break
     return mantissa, exponent

@@ -200,27 +200,41 @@ def _within(path: list[dict[str, int]], graph: Graph, budget: int) -> dict[str, 
 
 
 def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: Say) -> dict[str, int]:
-    """The furthest of the path that, quantized and run, keeps the bound; by bisection, and the last word is a run."""
-    low, high, best = 0, len(path), None
-    while low < high:
-        middle = (low + high) // 2 if best is not None else 0
-        size = f"verify: {sum(weight_bytes(judge.graph, path[middle]).values()):,} bytes of weights"
-        say(size)
+    """The fewest bits that keep the bound, quantized and run: of the path, by bisection, and of one width everywhere.
+
+    The path is made of layers rounded to the nearest, and more bits may lose more: one width may go further.
+    """
+
+    def size(bits: dict[str, int]) -> int:
+        return sum(weight_bytes(judge.graph, bits).values())
+
+    def drop(bits: dict[str, int]) -> float:
+        stage = f"verify: {size(bits):,} bytes of weights"
+        say(stage)
         try:
-            same, _ = judge.measured(path[middle])
+            lost = 100 - judge.measured(bits)[0]
         except NeurodeployError:
-            if best is None:
+            if bits == path[0]:
                 raise  # at 8 bits: the network itself is refused
-            same = 0.0
-        say(f"{size}, {100 - same:.4g} % of another class")
-        if best is None and 100 - same > most_drop:
-            have = f"{100 - same:.4g} % of the {len(judge.images)} calibration samples differ with 8 bits"
-            mend = "a larger most_drop, more calibration samples, or see what 8 bits cost with `evaluate`"
-            raise DoesNotFitError(
-                Finding("ND-Q035", "weight_bits", f"{most_drop:g} % of another class at most", have, mend)
-            )
-        if 100 - same <= most_drop:
-            best, low = middle, middle + 1
-        else:
-            high = middle
-    return path[best or 0]
+            return 100.0
+        say(f"{stage}, {lost:.4g} % of another class")
+        return lost
+
+    if (lost := drop(path[0])) > most_drop:
+        need = f"{most_drop:g} % of another class at most"
+        have = f"{lost:.4g} % of the {len(judge.images)} calibration samples differ with 8 bits"
+        mend = "a larger most_drop, more calibration samples, or see what 8 bits cost with `evaluate`"
+        raise DoesNotFitError(Finding("ND-Q035", "weight_bits", need, have, mend))
+    low, high = 0, len(path)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if drop(path[middle]) <= most_drop else (low, middle)
+    best = path[low]
+    fewer = [bits for bits in _one_width(path) if size(bits) < size(best)]
+    return next((bits for bits in fewer if drop(bits) <= most_drop), best)
+
+
+def _one_width(path: list[dict[str, int]]) -> Iterable[dict[str, int]]:
+    """One width for all layers, the least first, each within what it has along the path."""
+    for width in sorted(WIDTHS):
+        yield {layer: min(path[0][layer], max(width, least)) for layer, least in path[-1].items()}

@@ -127,6 +127,7 @@ BODIES: dict[str, tuple[Callable[[Any, Tensor], Tensor], str, str]] = {
     "a factor that is none": (lambda net, x: x * float("nan"), "ND-F003", "a finite factor"),
     "factors that overflow": (lambda net, x: x * 1e200 * 1e200, "ND-F003", "a finite factor"),
     "a divisor that overflows": (lambda net, x: x / 5e-324, "ND-F003", "a finite factor"),
+    "factors that vanish": (lambda net, x: x * 1e-30 * 1e-30, "ND-F003", "a finite factor"),
     "a division by zero": (lambda net, x: x / 0, "ND-F003", "a divisor that is not zero"),
 }
 
@@ -177,6 +178,15 @@ def test_weights_that_are_not_finite() -> None:
     assert [(f.layer, f.have) for f in refusals(model)] == [("conv", "NaN or infinity")]
     model.conv.weight.data[0] = 0
     assert [(f.layer, f.have) for f in refusals(model)] == [("bn", "NaN or infinity")]
+
+
+def test_weights_of_a_double_model_that_float32_does_not_hold() -> None:
+    model = Net().double()
+    model.conv.weight.data[0] = 1e300
+    (finding,) = refusals(model)
+    assert (finding.code, finding.layer, finding.have) == ("ND-F003", "conv", "1e+300")
+    model.conv.weight.data.fill_(1e-320)
+    assert not trace(model, EXAMPLE).by_name["conv"].tensors["weight"].any()
 
 
 @pytest.mark.parametrize(("variance", "eps"), [(-1.0, 1e-5), (0.0, 0.0)])

@@ -197,6 +197,28 @@ def test_a_bound_on_the_drop_is_kept_on_the_samples(monkeypatch: pytest.MonkeyPa
     assert (integer_logits(graph, images).argmax(axis=1) == wanted).mean() >= 0.8
 
 
+class Uneven:
+    """A judge for whom 4 bits lose nothing, all else but 8 everything."""
+
+    def __init__(self) -> None:
+        self.graph, self.images = fold_batchnorm(FAMILIES["qkformer"](1)), pictures(2)
+        self.asked: list[set[int]] = []
+
+    def measured(self, bits: dict[str, int]) -> tuple[float, float]:
+        self.asked.append(set(bits.values()))
+        return (100.0 if self.asked[-1] in ({4}, {8}) else 0.0), 0.0
+
+
+def test_fewer_bits_that_lose_less_than_more_are_found() -> None:
+    judge = Uneven()
+    layers = [node.name for node in judge.graph.of("conv")]
+    start, end = dict.fromkeys(layers, 8), dict.fromkeys(layers, 2)
+    between = [{**start, **dict.fromkeys(layers[:n], 2)} for n in range(1, len(layers))]
+    found = sensitivity._verified([start, *between, end], judge, 1.0, lambda stage: None)  # type: ignore[arg-type]
+    assert found == dict.fromkeys(layers, 4)
+    assert judge.asked[-3:] == [{2}, {3}, {4}]
+
+
 def test_sensitivity_has_a_row_a_layer_and_width() -> None:
     traced = FAMILIES["qkformer"](0)
     losses = layer_losses(traced, pictures(4), QuantizeOptions(profile=LOIHI_LAVA))

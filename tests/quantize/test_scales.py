@@ -10,7 +10,7 @@ from neurodeploy.ir.proof import prove
 from neurodeploy.ir.types import Interval
 from neurodeploy.numerics import LOIHI_LAVA
 from neurodeploy.quantize import quantize
-from neurodeploy.quantize.scales import CLIP_SEARCH, SAMPLE, Current, choose_scale, fits, scale_at
+from neurodeploy.quantize.scales import CLIP_SEARCH, SAMPLE, Current, bias_grid, choose_scale, fits, scale_at
 from tests.traced_graphs import Sketch, pictures
 
 STEPS, BITS = 4, 8
@@ -73,3 +73,10 @@ def test_the_read_out_keeps_the_payload() -> None:
     sums = conv_sums(weight, Interval(0, side * side))
     assert 0.95 * LOIHI_LAVA.payload_max < sums.magnitude <= LOIHI_LAVA.payload_max
     assert all(bound.holds for bound in prove(quantize(graph, pictures(2, side))))
+
+
+def test_a_bias_beyond_every_grid_stays_beyond_it() -> None:
+    mantissa, exponent = bias_grid(np.array([1e300, -1e25, 1.0]), LOIHI_LAVA)
+    assert exponent == LOIHI_LAVA.bias_exponent_max
+    assert np.abs(mantissa[:2]).min() > 1 << LOIHI_LAVA.bias_bits
+    assert (mantissa[:2] > 0).tolist() == [True, False]
