@@ -25,6 +25,11 @@ Int64 = NDArray[np.int64]
 NO_MEMORY = 4096  # du of a synaptic current that lasts for its step alone
 
 
+def plain(value: object) -> object:
+    """The Python number of a NumPy scalar, such as one of a sweep; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 @dataclass(frozen=True)
 class Profile:
     """The widths of a target's arithmetic; every number in bits unless its name says otherwise."""

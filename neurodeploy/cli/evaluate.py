@@ -18,7 +18,7 @@ INPUTS = ("bits", "repeats")
 @options.artefact
 @options.images
 @click.option("--labels", type=click.Path(path_type=Path), help="Class numbers, .npy; else `labels` in the .npz file.")
-@options.limit
+@options.spread_limit
 @click.option("--model", metavar="MODEL", help="The float model to compare with, named as for compile.")
 @options.weights
 @options.ema
@@ -42,7 +42,7 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
     With --target accuracy on crossbars, against ADC bits and active rows.
     """
     from neurodeploy import api
-    from neurodeploy.cli.inputs import load_data, require_labels
+    from neurodeploy.cli.inputs import load_data, require_labels, spread_data
     from neurodeploy.report import crossbars, text
 
     _require_base("model", "a float model", rest, ("weights", "ema", "float_batch"))
@@ -50,7 +50,7 @@ def evaluate(output: Output, artefact: Path, images: Path, limit: int | None, ba
     settings: dict[str, Any] = {name: _listed(rest[name]) for name in ("adc_bits", "active_rows") if rest[name]}
     backend = options.chosen_backend(output, backend)
     deployed = api.load(artefact)
-    data = load_data(images, limit, rest["labels"])
+    data = spread_data(load_data(images, labels=rest["labels"]), limit)
     labels = require_labels(data)
     options.note_clipped(output, deployed, data.images)
     model = options.load_network(output, rest["model"], rest["weights"], rest["ema"])[0] if rest["model"] else None

@@ -80,9 +80,9 @@ def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
 
 def _data(path: Path, option: str, limit: int | None, shape: tuple[int, ...] | None = None) -> Any:
     """Samples with labels, of this shape, `limit` of them. Raises UsageError, before the training."""
-    from neurodeploy.cli.inputs import Data, load_data, require_labels
+    from neurodeploy.cli.inputs import Data, load_data, require_labels, spread_data
     from neurodeploy.evaluation import check_labels
-    from neurodeploy.images import check_images, spread
+    from neurodeploy.images import check_images
 
     data = load_data(path)
     try:
@@ -91,8 +91,7 @@ def _data(path: Path, option: str, limit: int | None, shape: tuple[int, ...] | N
         labels = check_labels(require_labels(data, option), len(data.images), ANY_CLASS)
     except UsageError as error:
         raise UsageError(replace(finding, source=str(path)) for finding in error.findings) from None
-    count = limit or len(labels)
-    return Data(spread(data.images, count), spread(labels, count))
+    return spread_data(Data(data.images, labels), limit)
 
 
 def _note_few(output: Output, labels: Any, asked: dict[str, Any]) -> None:

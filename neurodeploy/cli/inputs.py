@@ -57,6 +57,19 @@ def load_data(images: Path, limit: int | None = None, labels: Path | None = None
     return data
 
 
+def spread_data(data: Data, limit: int | None) -> Data:
+    """So many samples with their labels, evenly spread: the first of a sorted file are of one class.
+
+    All where there are not as many labels as samples, which is refused by what reads them.
+    """
+    from neurodeploy.images import spread
+
+    images, labels = data
+    if limit is None or (labels is not None and labels.shape[:1] != (len(images),)):
+        return data
+    return Data(spread(images, limit), None if labels is None else spread(labels, limit))
+
+
 def require_labels(data: Data, option: str = "") -> Array:
     """The labels. option: that whose file has to hold them, where --labels is none. Raises UsageError for none."""
     if data.labels is None:

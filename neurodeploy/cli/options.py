@@ -30,6 +30,7 @@ images = click.option(
     help="Images [N, C, H, W], or event frames [N, T, C, H, W], as the model takes them: .npy, or .npz with `images`.",
 )
 limit = click.option("--limit", type=click.IntRange(min=1), help="Use only the first so many images.")
+spread_limit = click.option("--limit", type=click.IntRange(min=1), help="Use only so many images, evenly spread.")
 probes = click.option(
     "--probes", "-p", multiple=True, help="LIF layer or pattern, can be repeated; `all`, or `none` (logits alone)."
 )

@@ -32,7 +32,7 @@ def counts(function: options.Function) -> options.Function:
 @options.artefact
 @options.images
 @click.option("--labels", type=click.Path(path_type=Path), help="Class numbers, .npy; else `labels` in the .npz file.")
-@options.limit
+@options.spread_limit
 @click.option("--output", "-o", "path", required=True, type=click.Path(path_type=Path), help="The HTML file.")
 @click.option("--target", metavar="TARGET", help="A chip by name, or a TOML file; else the one it was compiled for.")
 @options.lowering
@@ -48,14 +48,14 @@ def report(output: Output, artefact: Path, images: Path, limit: int | None, path
     """Write one HTML page about ARTEFACT that needs no network and no script. Exit code 4 where it does not fit."""
     options.require_file(path)
     from neurodeploy import api, pages
-    from neurodeploy.cli.inputs import load_data
+    from neurodeploy.cli.inputs import load_data, spread_data
     from neurodeploy.ir.artefact.files import write_atomic
     from neurodeploy.report.mapping import merged
 
     _require_model(rest)
     backend = options.chosen_backend(output, rest["backend"])
     deployed = api.load(artefact)
-    data = load_data(images, limit, rest["labels"])
+    data = spread_data(load_data(images, labels=rest["labels"]), limit)
     options.note_clipped(output, deployed, data.images)
     model = options.load_network(output, rest["model"], rest["weights"], rest["ema"])[0] if rest["model"] else None
     backends = tuple(name.strip() for name in rest["backends"].split(",") if name.strip())

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neurodeploy.errors import Finding, UsageError
+from neurodeploy.numerics import plain
 
 EPOCH_SEEDS = 1 << 20  # seeds of the epochs of a run lie so far from those of the next seed
 
@@ -38,6 +39,8 @@ class Recipe:
     evaluations: int = 2
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         wrong = [(f.name, _LEGAL[f.name]) for f in fields(self) if not _legal(f.name, getattr(self, f.name))]
         if wrong:
             raise UsageError(

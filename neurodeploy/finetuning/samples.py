@@ -77,10 +77,16 @@ def divided(count: int, share: object, seed: int) -> tuple[NDArray[np.intp], NDA
 def check_teacher(teacher: object, samples: int, classes: int) -> Logits:
     """A teacher's logits as float32 [N, classes]. Raises UsageError."""
     try:
-        logits = np.asarray(teacher)
+        given = np.asarray(teacher)
     except (TypeError, ValueError, RuntimeError):  # rows of different length, a tensor with a gradient
-        logits = np.empty(0)
-    if logits.shape != (samples, classes) or logits.dtype.kind not in "fiu" or not np.isfinite(logits).all():
-        need, have = f"finite logits [{samples}, {classes}]", f"dtype {logits.dtype}, shape {list(logits.shape)}"
+        given = np.empty(0)
+    number = given.shape == (samples, classes) and given.dtype.kind in "fiu"
+    with np.errstate(over="ignore"):  # infinite in float32, and refused
+        logits = given.astype(np.float32) if number else np.full(1, np.nan, np.float32)
+    if not np.isfinite(logits).all():
+        need, have = (
+            f"logits [{samples}, {classes}] finite in float32",
+            f"dtype {given.dtype}, shape {list(given.shape)}",
+        )
         raise UsageError(Finding("ND-S012", "teacher", need, have, "pass one row a sample, in the order of images"))
-    return logits.astype(np.float32)
+    return logits

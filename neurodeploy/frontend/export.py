@@ -25,6 +25,8 @@ _SIZE = (
     "use the size, channels and axes that the model was built for ([N, T, C, H, W] with its T for event frames); "
     "a patch embedding that halves k times needs a size that 2^k divides"
 )
+_IMAGE, _COLOURS = 4, (1, 3)
+_CHANNELS_LAST = "these look like [N, H, W, C]: pass images.transpose(0, 3, 1, 2)"
 _SQUARE = f"give square images: code such as reshape(T, B, C, W, H) takes height and width for each other; or {_SIZE}"
 _LONGEST = 300  # characters of torch's own message that are worth reading
 
@@ -91,6 +93,7 @@ def _failure(error: BaseException, shape: tuple[int, ...]) -> Finding:
     elif any(part in have for part in _OF_SHAPES):
         need = f"a model that runs on an example of shape {list(shape)}"
         mend = _SQUARE if shape[-1] != shape[-2] else _SIZE
+        mend = _CHANNELS_LAST if len(shape) == _IMAGE and shape[-1] in _COLOURS else mend
     return Finding("ND-F005", "", need, have, mend, raised_at(error))
 
 

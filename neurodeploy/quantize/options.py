@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from neurodeploy.errors import Finding, UsageError
-from neurodeploy.numerics import LOIHI_LAVA, Profile
+from neurodeploy.numerics import LOIHI_LAVA, Profile, plain
 
 WeightBits = int | Mapping[str, int] | Literal["auto"]
 Rounding = Literal["auto", "nearest", "compensated"]
@@ -52,6 +52,10 @@ class QuantizeOptions:
     most_drop: float | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+        if isinstance(self.weight_bits, Mapping):
+            object.__setattr__(self, "weight_bits", {name: plain(bits) for name, bits in self.weight_bits.items()})
         findings = [*self._wrong_bits(), *self._wrong_choices(), *self._wrong_bounds()]
         if findings:
             raise UsageError(findings)

@@ -68,6 +68,31 @@ def test_evaluate_finds_labels_beside_the_images(call: Command, files: Files) ->
     assert set(found["firing_rate"]) == set(api.load(files.artefact).layers)
 
 
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_a_limit_takes_samples_of_a_whole_sorted_file(
+    call: Command, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    from neurodeploy import api, pages
+
+    given = list[np.ndarray]()
+
+    def seen(deployed: object, images: np.ndarray, labels: np.ndarray, *rest: object, **choices: object) -> None:
+        given.extend((images, labels))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "evaluate", seen)
+    monkeypatch.setattr(pages, "made", lambda deployed, compare, *data, **choices: seen(deployed, *data))
+    data = np.load(files.data)
+    labels = np.sort(data["labels"])
+    images = data["images"].copy()
+    images.reshape(len(images), -1)[:, 0] = labels / 10
+    np.savez(tmp_path / "sorted.npz", images=images, labels=labels)
+    words = ("--images", tmp_path / "sorted.npz", "--limit", "4")
+    call(command, files.artefact, *words, *(("-o", tmp_path / "a.html") if command == "report" else ()))
+    assert given[1].tolist() == [labels[len(labels) * k // 4] for k in range(4)]
+    assert np.array_equal(given[0].reshape(4, -1)[:, 0], (given[1] / 10).astype(images.dtype))
+
+
 def test_evaluate_takes_labels_of_a_file(call: Command, files: Files, tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", api.load(files.artefact).run(pictures(SAMPLES)).classes)
     words = ("--images", files.images, "--labels", tmp_path / "labels.npy")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import neurodeploy as nd
 from neurodeploy.errors import BackendsDifferError, InvalidFileError, UsageError
-from neurodeploy.finetuning import IntegerNetwork
+from neurodeploy.finetuning import IntegerNetwork, Recipe
 from neurodeploy.ir.identity import identity
 from neurodeploy.tuning import FineTuned
 from tests.frontend.small import tiny_qkformer, tiny_spikformer
@@ -170,7 +170,10 @@ def test_teachers(teacher: Any) -> None:
     [
         ({"epochs": -1}, {"ND-S010"}),
         *(({"held_out": wrong}, {"ND-S011"}) for wrong in (3.0, None, "0.05", digits() * 2, np.zeros(2), True, np.nan)),
-        *(({"teacher": wrong}, {"ND-S012"}) for wrong in (np.zeros((COUNT, 2)), "float", [[1.0], [1.0, 2.0]])),
+        *(
+            ({"teacher": wrong}, {"ND-S012"})
+            for wrong in (np.zeros((COUNT, 2)), "float", [[1.0], [1.0, 2.0]], np.full((COUNT, 3), 1e300))
+        ),
         *(({"surrogate": wrong}, {"ND-S014"}) for wrong in (surrogate.ATan, "atan", *NO_SLOPES)),
         *(({"name": wrong}, {"ND-C028"}) for wrong in ("a\udcffb", 3)),
         ({"weight_bits": 1}, {"ND-Q001"}),
@@ -189,6 +192,10 @@ def test_wrong_choices_are_named_before_the_quantizer_works(choices: dict[str, A
     assert all(
         finding.layer.startswith(next(iter(choices))) or "Q" in finding.code for finding in caught.value.findings
     )
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert Recipe(epochs=np.float32(0.5), batch=np.int64(8)) == Recipe(epochs=0.5, batch=8)
 
 
 def test_a_misspelt_choice_is_told_of_the_recipe_and_of_the_quantizer() -> None:

@@ -246,6 +246,11 @@ def test_a_refusal_leaves_stderr_alone(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().err == "said\n"
 
 
+def test_images_with_their_channels_last() -> None:
+    (finding,) = refusals(Net(), torch.zeros(1, 4, 4, 1))
+    assert (finding.code, "transpose(0, 3, 1, 2)" in finding.next) == ("ND-F005", True)
+
+
 def test_numbers_read_one_by_one() -> None:
     (finding,) = refusals(Bodies(lambda net, x: torch.tensor(x.tolist())))
     assert (finding.code, "tolist" in finding.have) == ("ND-F005", True)

@@ -161,6 +161,13 @@ def test_findings_of_the_options(choices: dict[str, Any], code: str) -> None:
     assert [finding.code for finding in caught.value.findings] == [code]
 
 
+def test_options_take_numbers_of_numpy() -> None:
+    four = np.int64(4)
+    assert QuantizeOptions(four, first_bits=four) == QuantizeOptions(4, first_bits=4)
+    assert QuantizeOptions({"*": four}) == QuantizeOptions({"*": 4})
+    assert type(QuantizeOptions("auto", most_drop=np.float32(0.5)).most_drop) is float
+
+
 def test_a_budget_is_kept_with_the_fewest_bits_where_they_cost_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "WIDTHS", (8, 3))
     traced, images = FAMILIES["spikformer"](0), pictures(6)
