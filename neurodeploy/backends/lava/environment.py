@@ -24,6 +24,7 @@ LAVA_DL_VERSION = "0.6.0"
 PACKAGES = (f"lava-nc=={LAVA_VERSION}",)
 DL_PACKAGES = (*PACKAGES, f"lava-dl=={LAVA_DL_VERSION}", "setuptools")  # torch's cpp_extension imports setuptools
 MEND = f"run `neurodeploy lava setup`, or set {VARIABLE} to a Python 3.10 that has lava-nc {LAVA_VERSION}"
+MEND += "; `neurodeploy compare --backends reference,native,onnx` does without"
 MEND_DL = (
     f"run `neurodeploy lava setup --with-dl`, or set {VARIABLE} to a Python 3.10 that has lava-dl {LAVA_DL_VERSION}"
 )
