@@ -15,14 +15,14 @@ from benchmarks import accuracy
 
 ROW = accuracy.Row(
     *("qkformer_mnist", 4, "nearest", 5000, 98.2, (0.4, 0.11), (98.9, 0.15), (0.9907, 0.0002), (1.5, 0.25), 4.2),
-    choices=accuracy.choices_of("nearest"),
+    choices=accuracy.choices_of("qkformer_mnist", "nearest"),
     commit="1234567",
 )
 
 
 def test_rows_gather_in_a_file_in_the_order_of_the_table(tmp_path: Path) -> None:
     refused = accuracy.Row(
-        "qkformer_mnist", 8, "fine-tuned", error="ND-Q013", choices=accuracy.choices_of("fine-tuned")
+        "qkformer_mnist", 8, "fine-tuned", error="ND-Q013", choices=accuracy.choices_of("qkformer_mnist", "fine-tuned")
     )
     held = {(row.model, row.bits, row.method): row for row in (ROW, refused)}
     accuracy.write(tmp_path / "rows.json", held)
