@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.api import CompiledModel, FilePath
-from neurodeploy.errors import Finding, UsageError
+from neurodeploy.errors import Finding, UnsupportedModelError, UsageError
 from neurodeploy.ir.artefact.files import write_atomic
 from neurodeploy.ir.graph import Graph
 from neurodeploy.ir.proof import require_proof
@@ -19,6 +19,7 @@ from neurodeploy.netx.container import read
 from neurodeploy.netx.layers import layers_of, raise_all
 from neurodeploy.netx.own import GROUP, Own
 from neurodeploy.netx.reading import USAGE, Names, Reading, Semantics
+from neurodeploy.netx.unpack import MAX_TEXT
 from neurodeploy.netx.write import to_bytes
 from neurodeploy.numerics import LOIHI_LAVA
 from neurodeploy.versions import compiler_versions
@@ -80,9 +81,9 @@ def load_netx(path: FilePath, steps: int | None = None, **choices: Any) -> Compi
         raise UsageError(
             Finding(USAGE, "steps", "T, the time steps of a sample", "none", "give steps (--steps)", str(path))
         )
-    if own is not None and not choices.keys() & {"events", "input_message_bits", "input_range"}:
+    if own is not None and not choices.keys() & {"code", "events", "input_message_bits", "input_range"}:
         choices["code"] = own.code
-    graph = to_graph(layers, Reading(steps, **choices), file, own.names if own else None)
+    graph = to_graph(layers, Reading.of(steps, choices), file, own.names if own else None)
     return _proven(own.restored(graph, file) if own else graph)
 
 
@@ -104,8 +105,7 @@ def load_slayer(
     """
     from neurodeploy.backends.lava.slayer import exported
 
-    reading = Reading(steps, semantics, input_shape, **choices)
-    reading.check()
+    reading = Reading.of(steps, {"semantics": semantics, "input_shape": input_shape, **choices})
     with exported(spec, input_shape, Path(weights) if weights else None, timeout) as made:
         layers = layers_of(read(made.file, made.python), made.file)
         names = Names(
@@ -124,12 +124,20 @@ def export_netx(deployed: CompiledModel, path: FilePath, *, round_bias: bool = F
     as a network of the target `cpu` may, UsageError where the path cannot be written, EnvironmentMissingError without
     h5py.
     """
+    _require_told(deployed.graph.name)
     graph, changed, worst = rounded(deployed.graph) if round_bias else (deployed.graph, 0, 0)
     chain = to_layers(graph)
     require_proof(replace(graph, profile=LOIHI_LAVA.name))
     own = Own.of(graph, chain.names)
     write_atomic(Path(path), to_bytes(chain.layers, own))
     return NetxExport(Path(path), own, chain.shows_membrane, changed, worst)
+
+
+def _require_told(name: str) -> None:
+    """Raise UnsupportedModelError for a name that would not come back."""
+    if not (name.isprintable() and 0 < len(name) <= MAX_TEXT):
+        need, mend = f"a name of 1 to {MAX_TEXT} printable characters", "compile it with another `name`"
+        raise UnsupportedModelError(Finding("ND-L014", "name", need, repr(name)[:MAX_TEXT], mend))
 
 
 def notices(deployed: CompiledModel) -> tuple[str, ...]:

@@ -16,17 +16,17 @@ from neurodeploy.ir.infer import conv_sums
 from neurodeploy.ir.types import BINARY, Interval
 from neurodeploy.ir.verify import verify
 from neurodeploy.netx.fields import DAMAGED, UNSUPPORTED
-from neurodeploy.netx.layers import Layer, Neuron, raise_all
+from neurodeploy.netx.layers import NO_MEMORY, Layer, Neuron, is_readout, raise_all
 from neurodeploy.netx.reading import USAGE, Names, Reading
 from neurodeploy.netx.synapses import AGAIN, NUMBERS, Refused, Synapses, convolution, executed
 from neurodeploy.netx.unpack import MAX_BYTES, VALUE
 from neurodeploy.numerics import LOIHI_LAVA, Int64
 
 BIAS_EXP = 6  # of netx: a bias counts in weight units
-NO_MEMORY = 4096  # iDecay of a current that is gone after its step
 INPUT_GAIN = 64  # of an input layer without a weight of its own
 DELAY_MAX = LOIHI_LAVA.delay_max
 MAX_WEIGHTS = MAX_BYTES // VALUE
+SHAPED = "; or correct input_shape (--input-shape)"
 SMALLER = "fewer steps, or smaller weights in the last layer"
 
 
@@ -85,17 +85,9 @@ def _problems(draft: _Draft, layer: Layer, head: Layer | None) -> list[Finding]:
         (_head if layer is head else _layer)(draft, layer)
     except Refused as refusal:
         draft.shape, draft.span = layer.shape or draft.shape, BINARY
-        return [Finding(refusal.code, layer.path, refusal.need, refusal.have, refusal.mend)]
+        mend = refusal.mend + (SHAPED if draft.reading.input_shape and refusal.mend == AGAIN else "")
+        return [Finding(refusal.code, layer.path, refusal.need, refusal.have, mend)]
     return []
-
-
-def is_readout(layer: Layer) -> bool:
-    """Whether a dense layer sums without forgetting, below the largest threshold: its membrane is what is read."""
-    neuron = layer.neuron
-    if layer.kind != "dense" or neuron is None or layer.delay is not None:
-        return False
-    keeps = neuron.current_decay == NO_MEMORY and neuron.voltage_decay == 0
-    return keeps and neuron.threshold >= LOIHI_LAVA.threshold_max
 
 
 def _finished(draft: _Draft, head: Layer | None, file: Path) -> Graph:

@@ -11,14 +11,13 @@ from neurodeploy.errors import Finding, UnsupportedModelError
 from neurodeploy.ir.graph import ENCODERS, Graph, Node, live_nodes, tensor
 from neurodeploy.ir.types import Interval
 from neurodeploy.ir.verify import types
-from neurodeploy.netx.layers import Layer, Neuron
+from neurodeploy.netx.layers import NO_MEMORY, Layer, Neuron, is_readout
 from neurodeploy.netx.reading import Names
 from neurodeploy.netx.weights import NotExecuted, dense_as_executed
 from neurodeploy.numerics import LOIHI_LAVA, Int64
 
 REFUSED = "ND-L010"
 UNIT = 1 << 6  # membrane units of netx's bias, whose exponent is 6
-NO_MEMORY = 4096
 ELSEWHERE = "neurodeploy export --to lava writes a folder that runs with lava-nc alone, whatever the layers"
 OPS = {*ENCODERS, "conv", "delay", "lif", "reshape", "readout"}
 
@@ -164,6 +163,10 @@ class _Walk:
 
     def readout(self, node: Node) -> None:
         if self.pending is None:
+            if self.layers and is_readout(self.layers[-1]):
+                need = "a last threshold that tells its neurons from a read-out, which never fires"
+                have = f"vth {LOIHI_LAVA.threshold_max}, the largest, of neurons that never forget"
+                self.findings.append(_finding(node, need, have))
             return
         (synapses, delay), self.pending = self.pending, None
         reach = types(self.graph)[synapses.name].range.scaled(self.graph.steps)

@@ -14,6 +14,7 @@ from neurodeploy.netx.container import AGAIN, Container
 from neurodeploy.numerics import Int64
 
 LARGEST = 1 << 24  # magnitude of any integer of a file: beyond it nothing fits a layer, and int64 holds every sum
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # of a number above zero
 FEW = 8  # sizes of a layer
 DAMAGED, UNSUPPORTED = "ND-L003", "ND-L004"
 
@@ -75,15 +76,15 @@ class Fields:
         return low
 
     def real(self, name: str) -> float:
-        """One number above zero; 1.0 and a finding where there is none."""
+        """One number above zero, as float32 holds it; 1.0 and a finding where there is none."""
         found = self.arrays.get(name)
         value = float(found.reshape(-1)[0]) if found is not None and found.size == 1 else 0.0
-        if not 0 < value < float("inf"):
-            self.damaged(f"a number `{name}` above zero", value)
+        if not LEAST <= value <= MOST:
+            self.damaged(f"a number `{name}` of {LEAST:.2g} .. {MOST:.2g}", value)
             return 1.0
         return value
 
-    def array(self, name: str, rank: int) -> Int64 | None:
+    def array(self, name: str, rank: int, largest: int = LARGEST) -> Int64 | None:
         """An array of rank `rank` at most as netx takes it: fractions cut off. None and a finding where it is not."""
         found = self.arrays.get(name)
         if found is None or found.ndim > rank or found.size == 0:
@@ -94,8 +95,8 @@ class Fields:
         if not (isfinite(least) and isfinite(most)):
             self.damaged(f"finite numbers `{name}`", f"{int(np.count_nonzero(~np.isfinite(found)))} NaN or infinite")
             return None
-        if max(-least, most) > LARGEST:
-            self.damaged(f"`{name}` of at most {LARGEST:,} in magnitude", f"{max(-least, most):g}")
+        if max(-least, most) > largest:
+            self.damaged(f"`{name}` of at most {largest:,} in magnitude", f"{max(-least, most):g}")
             return None
         return found.astype(np.int64)
 

@@ -10,10 +10,11 @@ from typing import Literal
 from neurodeploy.errors import Finding, InvalidFileError, UnsupportedModelError
 from neurodeploy.netx.container import Container
 from neurodeploy.netx.fields import DAMAGED, Fields
-from neurodeploy.numerics import Int64
+from neurodeploy.numerics import LOIHI_LAVA, Int64
 
 Kind = Literal["input", "conv", "dense", "flatten", "pool"]
 MAX_LAYERS = 1000
+NO_MEMORY = 4096  # iDecay of a current that is gone after its step
 CUBA = ("CUBA", "LOIHI")
 NEURONS = {
     "SDNN": "a sigma-delta neuron: it sends differences, not spikes",
@@ -62,6 +63,15 @@ class Layer:
     padding: tuple[int, ...] = (0, 0)
     dilation: tuple[int, ...] = (1, 1)
     groups: int = 1
+
+
+def is_readout(layer: Layer) -> bool:
+    """Whether a dense layer sums without forgetting, below the largest threshold: its membrane is what is read."""
+    neuron = layer.neuron
+    if layer.kind != "dense" or neuron is None or layer.delay is not None:
+        return False
+    keeps = neuron.current_decay == NO_MEMORY and neuron.voltage_decay == 0
+    return keeps and neuron.threshold >= LOIHI_LAVA.threshold_max
 
 
 def layers_of(container: Container, file: Path) -> tuple[Layer, ...]:

@@ -19,6 +19,7 @@ from neurodeploy.netx.reading import MAX_STEPS, Names
 from neurodeploy.numerics import Int64
 
 GROUP = "neurodeploy"
+MOST_BIAS = 1 << 31  # of a logit, which the host adds
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,19 @@ class Own:
         fields = Fields(container, f"/{GROUP}", findings)
         before = len(findings)
         steps, events, low, high = (fields.integer(name) for name in ("steps", "events", "lo", "hi"))
-        step, scale, bias = fields.real("step"), fields.real("output_scale"), fields.array("bias", 1)
+        step, scale, bias = fields.real("step"), fields.real("output_scale"), fields.array("bias", 1, MOST_BIAS)
         name = fields.text("name")
         names = Names(*(_named(fields.group(kind)) for kind in ("synapse", "neuron")))
         given = [*names.synapse.values(), *names.neuron.values()]
         if len(set(given)) < len(given):
             fields.damaged("a name of its own for each layer", f"{len(given)} names, {len(set(given))} different")
         if steps is None or low is None or high is None or bias is None or len(findings) > before:
+            return None
+        exact = fields.arrays["bias"].dtype.kind in "iu"
+        if not exact or events not in (0, 1):
+            fields.damaged(
+                "a bias of integers, and `events` of 0 or 1", f"{bias.dtype}, {events}" if exact else "fractions"
+            )
             return None
         if not (low <= 0 < high and high - low < 256 and low >= -128 and 0 < steps <= MAX_STEPS):
             fields.damaged(f"an 8-bit code around zero, and 1..{MAX_STEPS} time steps", f"{low}..{high}, {steps} steps")
@@ -74,10 +81,12 @@ class Own:
         if self.bias.shape != needed:
             need, have = f"`bias` of {needed[0]} values, one a logit", f"shape {list(self.bias.shape)}"
             raise_all([Finding(DAMAGED, f"/{GROUP}", need, have, AGAIN)], file)
-        last = replace(end, tensors={"bias": tensor(self.bias, np.int64)})
+        share = graph.steps / self.steps  # logits are sums over T, and so is what the host adds
+        bias = self.bias if share == 1 else np.rint(self.bias * share)
+        last = replace(end, tensors={"bias": tensor(bias, np.int64)})
         nodes = tuple(last if node is end else node for node in graph.nodes)
         name = self.name if self.name.isprintable() and self.name else graph.name
-        return replace(graph, name=name, output_scale=self.scale, nodes=nodes)
+        return replace(graph, name=name, output_scale=self.scale / share, nodes=nodes)
 
 
 def _named(fields: Fields) -> dict[str, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.pixel_code import PixelCode
 from neurodeploy.ir.types import Interval
 from neurodeploy.netx.layers import Layer
+from neurodeploy.numerics import plain
 
 Semantics = Literal["netx", "slayer"]
 SEMANTICS = ("netx", "slayer")
@@ -36,19 +39,35 @@ class Reading:
     input_range: tuple[float, float] | None = None
     code: PixelCode | None = None
 
+    def __post_init__(self) -> None:
+        for own in fields(self):
+            object.__setattr__(self, own.name, _plain(getattr(self, own.name)))
+
+    @classmethod
+    def of(cls, steps: int, choices: Mapping[str, Any]) -> Reading:
+        """A reading by the names of its choices, checked. Raises UsageError with everything that cannot be."""
+        known = [own.name for own in fields(cls)]
+        if unknown := [name for name in choices if name not in known]:
+            need, mend = f"one of {', '.join(known)}", "leave it out"
+            raise UsageError(Finding(USAGE, name, need, "an unknown choice", mend) for name in unknown)
+        reading = cls(steps, **choices)
+        reading.check()
+        return reading
+
     def check(self) -> None:
         """Raise UsageError with everything that cannot be."""
-        low, high = self.input_range or (0, 1)
-        shape = self.input_shape
-        fits = shape is None or (len(shape) in (1, 3) and min(shape) > 0)
+        shape, span, bits = (getattr(self, name) for name in ("input_shape", "input_range", "input_message_bits"))
+        sized = shape is None or (isinstance(shape, tuple) and len(shape) in (1, 3) and all(map(_size, shape)))
         rules = (
-            ("steps", 1 <= self.steps <= MAX_STEPS, f"1..{MAX_STEPS} time steps", self.steps),
-            ("semantics", self.semantics in SEMANTICS, " or ".join(SEMANTICS), self.semantics),
-            ("input_message_bits", 0 <= self.input_message_bits <= 8, "0..8", self.input_message_bits),
-            ("input_shape", fits, "(C, H, W) or (features,)", shape),
-            ("input_range", -inf < low <= 0 <= high < inf and low < high, "a range with zero in it", self.input_range),
+            ("steps", _size(self.steps) and self.steps <= MAX_STEPS, f"1..{MAX_STEPS} time steps"),
+            ("semantics", self.semantics in SEMANTICS, " or ".join(SEMANTICS)),
+            ("events", isinstance(self.events, bool), "True or False"),
+            ("input_message_bits", _whole(bits) and 0 <= bits <= 8, "0..8"),
+            ("input_shape", sized, "(C, H, W) or (features,)"),
+            ("input_range", span is None or _spans(span), "a range (low, high) with zero in it"),
+            ("code", self.code is None or isinstance(self.code, PixelCode), "a PixelCode"),
         )
-        wrong = [(name, need, str(have)) for name, good, need, have in rules if not good]
+        wrong = [(name, need, str(getattr(self, name))) for name, good, need in rules if not good]
         if wrong:
             raise UsageError(Finding(USAGE, name, need, have, "correct the call") for name, need, have in wrong)
 
@@ -66,6 +85,27 @@ class Reading:
         elif not graded:
             span = Interval(0, (1 << bits) - 1 if bits else 1)
         return PixelCode(1 / gain, span, self.events)
+
+
+def _plain(value: object) -> object:
+    """Sequences and arrays as tuples, numbers of NumPy as numbers."""
+    listed = value.tolist() if isinstance(value, np.ndarray) else value
+    return tuple(map(plain, listed)) if isinstance(listed, list | tuple) else plain(listed)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _size(value: object) -> bool:
+    return _whole(value) and value > 0  # type: ignore[operator]
+
+
+def _spans(span: object) -> bool:
+    if not (isinstance(span, tuple) and len(span) == 2 and all(isinstance(end, int | float) for end in span)):
+        return False
+    low, high = map(float, span)
+    return -inf < low <= 0 <= high < inf and low < high
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,12 @@ def test_layers_keep_names_that_an_import_would_give_itself() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("bias", np.zeros(3), "4 values"),
-        ("bias", np.zeros(()), "4 values"),
+        ("bias", np.zeros(3, int), "4 values"),
+        ("bias", np.zeros((), int), "4 values"),
+        ("bias", np.full(4, 0.5), "a bias of integers"),
+        ("events", 2, "`events` of 0 or 1"),
+        ("step", 1e-320, "a number `step`"),
+        ("output_scale", 1e300, "a number `output_scale`"),
         ("synapse/1", "layer.2.synapse", "4 names, 3 different"),
         ("neuron/1", "layer.0.synapse", "4 names, 3 different"),
         ("steps", 5000, "time steps"),
@@ -143,6 +147,64 @@ def test_what_neurodeploy_wrote_may_be_damaged(path: str, value: object, said: s
     with pytest.raises(InvalidFileError, match=said) as caught:
         load_netx(file)
     assert [(f.code, f.layer, f.source) for f in caught.value.findings] == [("ND-L003", "/neurodeploy", str(file))]
+
+
+def test_a_last_population_that_an_import_would_read_the_membranes_of_is_refused() -> None:
+    made = graph(*NET)
+    own = {**made.by_name["layer.2.neuron"].attributes, "vth": 131071, "dv": 0}
+    nodes = [replace(n, attributes=own) if n.name == "layer.2.neuron" else n for n in made.nodes]
+    with pytest.raises(UnsupportedModelError, match="tells its neurons from a read-out"):
+        to_layers(made.with_nodes(nodes))
+
+
+def test_a_large_bias_of_the_logits_comes_back(tmp_path: Path) -> None:
+    made = graph(*NET)
+    end = made.by_name[made.output]
+    large = replace(end, tensors={"bias": tensor(np.full(4, 1 << 30), np.int64)})
+    made = made.with_nodes(large if node is end else node for node in made.nodes)
+    export_netx(CompiledModel(made), tmp_path / "x.net")
+    assert load_netx(tmp_path / "x.net").graph.by_name[made.output].tensors["bias"].tolist() == [1 << 30] * 4
+
+
+def test_other_time_steps_than_the_file_s_scale_the_logits(tmp_path: Path) -> None:
+    made = graph(*NET, steps=4)
+    end = made.by_name[made.output]
+    made = made.with_nodes(
+        replace(end, tensors={"bias": tensor(np.full(4, 6), np.int64)}) if node is end else node for node in made.nodes
+    )
+    export_netx(CompiledModel(made), tmp_path / "x.net")
+    back = load_netx(tmp_path / "x.net", steps=8).graph
+    assert (back.output_scale, back.by_name[made.output].tensors["bias"].tolist()) == (made.output_scale / 2, [12] * 4)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "x" * 600])
+def test_a_name_that_would_not_come_back_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="ND-L014"):
+        export_netx(CompiledModel(replace(graph(*NET), name=name)), tmp_path / "x.net")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        *({"steps": wrong} for wrong in ("4", 2.5, True, 0)),
+        *({"input_shape": wrong} for wrong in (16, ("16",), (1, 4), (0,))),
+        *({"input_range": wrong} for wrong in (5, (0,), (0, 1, 2), ("0", "1"), (1, 2))),
+        *({"input_message_bits": wrong} for wrong in ("8", 2.5, 9)),
+        *({"code": 3}, {"events": "yes"}, {"semantics": []}, {"foo": 1}),
+    ],
+)
+def test_wrong_choices_are_named(choices: dict[str, object], tmp_path: Path) -> None:
+    export_netx(CompiledModel(graph(*NET)), tmp_path / "x.net")
+    with pytest.raises(UsageError) as caught:
+        load_netx(tmp_path / "x.net", **choices)  # type: ignore[arg-type]
+    assert [(f.code, f.layer) for f in caught.value.findings] == [("ND-L006", next(iter(choices)))]
+
+
+def test_choices_take_arrays_and_numbers_of_numpy(tmp_path: Path) -> None:
+    export_netx(CompiledModel(graph(*NET)), tmp_path / "x.net")
+    back = load_netx(tmp_path / "x.net", steps=np.int64(4), input_shape=np.array([2, 4, 4]))  # type: ignore[arg-type]
+    assert (back.graph.steps, back.graph.image_shape) == (4, (4, 2, 4, 4))
 
 
 def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
