@@ -35,6 +35,7 @@ Evaluated = Callable[[Mapping[str, float]], None]
 HELD_OUT = 0.05  # share of the samples that chooses among the evaluations
 CALIBRATION = 256  # samples, evenly spread
 CHECKED_FIRST = 64  # samples on which the module and the deployed network are compared before training
+KEPT = "go on from it (resume={0!s}, --resume), or name a file that is not there: it may be hours of work"
 CHECKED = 256  # held-out samples on which they are compared in the end
 
 
@@ -122,7 +123,7 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     calibration: by default 256 of the images.  target, weight_bits, name, steps: as of `compile`.
     checkpoint: file that is written after each evaluation and on Ctrl-C.  resume: a checkpoint to go on from, bit for
     bit as if the run had not been interrupted, on the same machine with as many threads; without `checkpoint` it is
-    written anew as the run goes on.
+    written anew as the run goes on. Any other file that is there is refused as checkpoint: it may be hours of work.
     stage(text): what is under way.  progress(done, total): after each step.  evaluated(entry): after each evaluation.
     choices: of `neurodeploy.finetuning.Recipe` (epochs, batch, learning_rate, seed, ..) and of the quantizer.
     Raises as `compile`; UsageError for samples and choices, InvalidFileError for a checkpoint, KeyboardInterrupt.
@@ -138,6 +139,10 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     kept = _path("checkpoint", checkpoint) or begun
     if begun:
         files.content(begun)  # what is no checkpoint is named at once
+    if kept and kept.exists() and not (begun and kept.samefile(begun)):
+        raise UsageError(
+            Finding("ND-S017", "checkpoint", "a file that is not there yet", f"{kept} is", KEPT.format(kept))
+        )
     given = prepared(asked, watchers.say)
     training, chooser = _divided(given, array, labels, teacher, held_out, recipe)
     network = _quantized(given, shape, watchers.say)

@@ -76,7 +76,7 @@ def app() -> None:
     """Trained spiking transformers become bit-exact integer networks.
 
     Exit codes: 0 ok, 1 unexpected, 2 usage, 3 bad input file, 4 does not fit the target, 5 backends differ, 6 a limit
-    was exceeded.
+    was exceeded, 130 Ctrl-C.
     """
 
 

@@ -43,6 +43,8 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     only. --weights loads a checkpoint into it.
     """
     options.require_file(path)
+    read = {f"--{name}": choices[name] for name in ("calibration", "weights")}
+    options.require_apart({"--output": path}, read | {"MODEL": options.model_file(model)})
     bits = rounding.parse_bits(choices["weight_bits"])
     from neurodeploy import api
     from neurodeploy.cli.inputs import load_data
@@ -70,6 +72,16 @@ def compile_(output: Output, model: str, path: Path, **choices: Any) -> None:
     deployed.save(path)
     document = {"artefact": str(path), "ignored_keys": [*idle], **deployed.describe(mapped=False)}
     output.result(document, text.network_table(document), text.rounding_brief(document))
+    if document["auto"]:
+        output.note(_kept(document["auto"]))
     output.note(f"wrote {path}")
     for wide in narrower_widths(deployed, choices["target"]):
         output.note(f"note: {wide}; `neurodeploy map` says all. Fewer --weight-bits make it narrower")
+
+
+def _kept(auto: dict[str, Any]) -> str:
+    """What the bits that `auto` chose keep."""
+    if "budget" in auto:
+        return f"auto: {auto['bytes']:,} of {auto['budget']:,} bytes of weights"
+    lost = f"{auto['lost']:.4g} % of the {auto['samples']} calibration samples that they were rounded for"
+    return f"auto: {auto['bytes']:,} bytes of weights; {lost} are of another class, {auto['most_drop']:g} % may be"

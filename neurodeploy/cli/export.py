@@ -24,7 +24,9 @@ from neurodeploy.cli.output import Output
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Of sanafe: place cores by the spikes on these, as map does."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=options.SAMPLES, show_default=True, help="Of --images.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=options.SAMPLES, show_default=True, help="The first of --images."
+)
 @click.option("--round-bias", is_flag=True, help="Of netx: round biases to its unit, which makes another network.")
 @click.option("--overwrite", is_flag=True, help="Replace a folder that an earlier export wrote.")
 def export(

@@ -58,6 +58,9 @@ def finetune(output: Output, model: str, path: Path, **choices: Any) -> None:
     choices["checkpoint"] = choices["checkpoint"] or choices["resume"]
     if choices["checkpoint"] is not None:
         options.require_file(choices["checkpoint"])
+    read = {f"--{name}": choices[name] for name in ("data", "test", "weights")}
+    written = {"--output": path, "--checkpoint": choices["checkpoint"]}
+    options.require_apart(written, read | {"MODEL": options.model_file(model)})
     asked = {"weight_bits": rounding.parse_bits(choices["weight_bits"] or ("4",)), **rounding.chosen(choices)}
     asked |= {name: choices[name] for name in RECIPE if choices[name] is not None}
     asked |= {name: choices[name] for name in ("held_out", "target", "checkpoint", "resume", "steps", "name")}

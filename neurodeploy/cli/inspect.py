@@ -30,7 +30,9 @@ SAMPLES = 8  # that firing rates are measured on unless --limit says otherwise
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Measure firing rates on these: SOPs and theoretical energy."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="Samples for the rates.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=SAMPLES, show_default=True, help="First samples, for the rates."
+)
 @click.option(
     "--mac",
     type=click.Choice(("first", "counts", "all")),

@@ -19,7 +19,11 @@ from neurodeploy.cli.output import Output
     "--images", type=click.Path(path_type=Path), help="Measure spikes on these; without, every neuron in every step."
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=options.SAMPLES, show_default=True, help="Samples for the rates."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=options.SAMPLES,
+    show_default=True,
+    help="First samples, for the rates.",
 )
 @options.sanafe
 @click.option("--layers", "every_layer", is_flag=True, help="Show all populations.")

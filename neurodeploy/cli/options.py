@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,23 @@ def require_folder(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         have = f"{path.absolute().parent} is no folder"
         raise UsageError(Finding("ND-C003", "", "an output in a folder that exists", have, f"mkdir -p {path.parent}"))
+
+
+def require_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
+    """Refuse outputs that would replace an input or one another, by the options' names. Raises UsageError."""
+    outputs = {name: path.resolve() for name, path in written.items() if path is not None}
+    inputs = {name: path.resolve() for name, path in read.items() if path is not None}
+    for name, path in outputs.items():
+        same = [other for other, held in {**outputs, **inputs}.items() if other != name and held == path]
+        if same:
+            have, mend = f"{path}, as {' and '.join(same)}", "give it a file of its own"
+            raise UsageError(Finding("ND-C031", name, "an output that replaces nothing that is read", have, mend))
+
+
+def model_file(spec: str) -> Path | None:
+    """The file of a model that is named file.py:factory; None of a module's."""
+    file, found, _ = spec.partition(".py:")
+    return Path(f"{file}.py") if found else None
 
 
 def require_file(path: Path) -> None:

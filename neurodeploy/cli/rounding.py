@@ -26,7 +26,8 @@ def options(function: Function) -> Function:
                 "--weight-bits",
                 multiple=True,
                 metavar="N | PATTERN=N | auto",
-                help="2 to 8, for all layers or for some; auto: the fewest that keep --budget or --most-drop.",
+                help="2 to 8, for all layers or for some, by the first pattern that matches; auto: the fewest that keep"
+                " --budget or --most-drop.",
             ),
             click.option(
                 "--rounding",
@@ -70,5 +71,8 @@ def parse_bits(given: tuple[str, ...]) -> Bits:
         need, mend = "N, PATTERN=N, or auto alone", "for example --weight-bits 8 --weight-bits 'stage1.*=4'"
         raise UsageError(Finding("ND-C006", "--weight-bits", need, text, mend) for text in wrong)
     patterns = {pattern: int(bits) for pattern, bits in pairs}
+    if len(patterns) < len(pairs):
+        need, mend = "each pattern once", "leave one of them out"
+        raise UsageError(Finding("ND-C006", "--weight-bits", need, " ".join(given), mend))
     everywhere = patterns.pop("*", 8)
     return {**patterns, "*": everywhere} if patterns else everywhere

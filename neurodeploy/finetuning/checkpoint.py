@@ -93,14 +93,21 @@ def load(path: Path, origin: Mapping[str, str], state: Mapping[str, Tensor], ste
     wanted = {name: kind for name, kind in _TYPES.items() if not isinstance(held.get(name), kind)}
     if wanted or held.keys() != _TYPES.keys():
         raise _invalid(path, "ND-S020", f"entries {', '.join(_TYPES)}", f"wrong: {', '.join(wanted) or 'more of them'}")
-    if wrong := [*course_problems(held, steps)]:
-        raise _invalid(path, "ND-S022", "step, losses and evaluations of one run", "; ".join(wrong), "begin anew")
     found = Checkpoint(**held)
-    if findings := [*_of_another(path, found, origin), *_misshapen(path, found, state)]:
+    others = [*_of_another(path, found, origin)]
+    if not others and (wrong := [*course_problems(held, steps)]):  # of another run, no steps are those of this one
+        raise _invalid(path, "ND-S022", "step, losses and evaluations of one run", "; ".join(wrong), "begin anew")
+    if findings := [*others, *_misshapen(path, found, state)]:
         raise InvalidFileError(findings)
     return found
 
 
+MADE_OF = {
+    "network": "model, weight bits, rounding and calibration",
+    "output scale": "model, weight bits, rounding and calibration",
+    "data": "data, held-out share and seed",
+    "held-out data": "data, held-out share and seed",
+}
 _TYPES = {
     "origin": dict,
     "step": int,
@@ -117,7 +124,7 @@ def _of_another(path: Path, found: Checkpoint, origin: Mapping[str, str]) -> Ite
     for name, text in origin.items():
         if found.origin.get(name) != text:
             have = f"{name} {found.origin.get(name)!s:.200}"
-            mend = "resume with the network, data and options that it was begun with, or begin anew"
+            mend = f"resume with the {MADE_OF.get(name, name)} that it was begun with, or begin anew"
             yield Finding("ND-S021", name, f"a checkpoint of {name} {text:.200}", have, mend, str(path))
 
 

@@ -102,7 +102,7 @@ class Neuron:
             excess = excess.detach().requires_grad_()
             spikes = self.surrogate(excess)
         (lower,) = torch.autograd.grad(spikes, excess, upper)
-        return lower.mul_(self.inverse.float())
+        return lower * self.inverse.float()  # a copy: a surrogate may hand back `upper` itself, which others read, too
 
 
 def _minus_one(like: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class _Fire(torch.autograd.Function):
             later = lower[step + 1]
             lower[step].add_(torch.addcmul(later, later, spikes[step], value=-1), alpha=neuron.keep)
         shape, dtype = ctx.bias
-        bias = lower.sum_to_size((1, 1, *shape[2:])).to(dtype) if ctx.needs_input_grad[1] else None
+        bias = lower.sum_to_size((1, 1, *shape[2:])).to(dtype, copy=True) if ctx.needs_input_grad[1] else None
         for step in range(neuron.steps - 2 if neuron.flow else -1, -1, -1):
             lower[step].add_(lower[step + 1], alpha=neuron.flow)
         if ctx.single:

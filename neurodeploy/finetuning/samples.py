@@ -80,13 +80,12 @@ def check_teacher(teacher: object, samples: int, classes: int) -> Logits:
         given = np.asarray(teacher)
     except (TypeError, ValueError, RuntimeError):  # rows of different length, a tensor with a gradient
         given = np.empty(0)
-    number = given.shape == (samples, classes) and given.dtype.kind in "fiu"
+    masked = np.ma.is_masked(teacher)
+    number = given.shape == (samples, classes) and given.dtype.kind in "fiu" and not masked
     with np.errstate(over="ignore"):  # infinite in float32, and refused
         logits = given.astype(np.float32) if number else np.full(1, np.nan, np.float32)
     if not np.isfinite(logits).all():
-        need, have = (
-            f"logits [{samples}, {classes}] finite in float32",
-            f"dtype {given.dtype}, shape {list(given.shape)}",
-        )
+        need = f"logits [{samples}, {classes}] finite in float32"
+        have = "masked values" if masked else f"dtype {given.dtype}, shape {list(given.shape)}"
         raise UsageError(Finding("ND-S012", "teacher", need, have, "pass one row a sample, in the order of images"))
     return logits

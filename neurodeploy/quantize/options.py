@@ -63,7 +63,9 @@ class QuantizeOptions:
     def _wrong_bits(self) -> Iterator[Finding]:
         need, mend = f"weight_bits from {FEWEST_BITS} to {MOST_BITS}", "choose a width in this range"
         for name, bits in self._patterns():
-            if not _legal(bits):
+            if not isinstance(name, str):
+                yield Finding("ND-Q001", repr(name), "patterns of layer names", type(name).__name__, "name the layers")
+            elif not _legal(bits):
                 have = f"{bits!r}" if bits != "auto" else '"auto" beside patterns'
                 yield Finding("ND-Q001", str(name), need, have, mend)
         for name in ("first_bits", "last_bits"):
@@ -96,7 +98,7 @@ class QuantizeOptions:
             need, mend = "a percentage from 0 to below 100", "for example 0.5"
             yield Finding("ND-Q032", "most_drop", need, repr(self.most_drop), mend)
 
-    def _patterns(self) -> Iterable[tuple[str, object]]:
+    def _patterns(self) -> Iterable[tuple[object, object]]:
         if isinstance(self.weight_bits, Mapping):
             return self.weight_bits.items()
         return () if self.weight_bits == "auto" else [("*", self.weight_bits)]
@@ -112,14 +114,19 @@ class QuantizeOptions:
         if not isinstance(self.weight_bits, Mapping):
             return
         known = list(layers)
-        idle = [p for p in self.weight_bits if not any(fnmatchcase(layer, p) for layer in known)]
+        first = {next((p for p in self.weight_bits if fnmatchcase(layer, p)), None) for layer in known}
+        idle = [p for p in self.weight_bits if p not in first and p != "*"]  # the last is what is left, if anything
         if idle:
-            have, mend = f"layers: {', '.join(known)}", "name one of these layers"
-            raise UsageError(Finding("ND-Q002", p, "a pattern that matches a layer", have, mend) for p in idle)
+            need, have = "a pattern that matches a layer, the first to do so", f"layers: {', '.join(known)}"
+            mend = "name one of these layers, before a pattern that has it, too"
+            raise UsageError(Finding("ND-Q002", p, need, have, mend) for p in idle)
 
     def settled(self, layers: Iterable[str]) -> QuantizeOptions:
         """The same with every "auto" of the rounding decided: today's roundings where all layers have 8 bits."""
-        few = any(self.bits(layer) < MOST_BITS for layer in layers)
+        return self.decided(any(self.bits(layer) < MOST_BITS for layer in layers))
+
+    def decided(self, few: bool) -> QuantizeOptions:
+        """The same with every "auto" of the rounding as for few bits, or as for 8."""
         rounding: Rounding = "compensated" if few else "nearest"
         scale: ScaleBy = "spikes" if few else "weight"
         return replace(

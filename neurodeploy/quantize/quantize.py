@@ -53,12 +53,16 @@ def quantize_exactly(
     DoesNotFitError where the interval proof fails, or where "auto" finds no bits.
     """
     folded, images, options = _prepared(traced, calibration, options)
+    facts = dict[str, str]()
     if options.weight_bits == "auto":
-        options = options.with_bits(auto_bits(folded, images, options, _unmeasured, say))
+        options = options.decided(few=True)
+        found = auto_bits(folded, images, options, _unmeasured, say)
+        options, facts = options.with_bits(found.bits), {"auto": json.dumps(found.facts)}
     build = _built(folded, images, with_ends(folded, options), say)
     (say or (lambda stage: None))("measure the errors of the layers")
     measure(build)
     graph = _finished(traced, build)
+    graph = replace(graph, metadata={**graph.metadata, **facts})
     return graph, {n: v for n, v in build.exact.items() if n in graph.by_name}
 
 

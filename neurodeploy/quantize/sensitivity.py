@@ -51,6 +51,14 @@ class Loss:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Auto:
+    """Bits by layer, and facts of the search: the bound, and what these bits take or lose on the samples."""
+
+    bits: dict[str, int]
+    facts: dict[str, Any]
+
+
 def weight_bytes(graph: Graph, bits: Mapping[str, int]) -> dict[str, int]:
     """Bytes of each layer's weights, every weight once, whatever shares it."""
     return {conv.name: -(-conv.tensors["weight"].size * bits[conv.name] // 8) for conv in graph.of("conv")}
@@ -147,11 +155,11 @@ def _loss(judge: Judge, bits: Mapping[str, int], layer: str, swaps: _Swaps) -> L
 
 def auto_bits(
     graph: Graph, images: Float32, options: QuantizeOptions, quantize: Quantize, say: Say | None = None
-) -> dict[str, int]:
+) -> Auto:
     """The fewest bits, layer by layer, that keep the budget, or the most drop on the samples.
 
     graph: folded.  first_bits and last_bits stand.  Raises DoesNotFitError where two bits everywhere are too many for
-    the budget, or where eight lose more than the bound.
+    the budget, or where all that is tried loses more than the bound.
     """
     tell = say or (lambda stage: None)
     fixed = _fixed(graph, options)
@@ -189,52 +197,65 @@ def _steps(bits: dict[str, int], losses: Iterable[Loss], graph: Graph) -> Iterab
         yield bits
 
 
-def _within(path: list[dict[str, int]], graph: Graph, budget: int) -> dict[str, int]:
+def _within(path: list[dict[str, int]], graph: Graph, budget: int) -> Auto:
     """The first of the path whose weights take no more than the budget."""
     sizes = [sum(weight_bytes(graph, bits).values()) for bits in path]
     for bits, size in zip(path, sizes, strict=True):
         if size <= budget:
-            return bits
-    need, mend = f"weights of {budget:,} bytes at most", "a larger budget, or fewer first_bits and last_bits"
+            return Auto(bits, {"budget": budget, "bytes": size})
+    need, mend = (
+        f"weights of {budget:,} bytes at most",
+        "a larger budget; first_bits and last_bits, where they are given, stand",
+    )
     raise DoesNotFitError(Finding("ND-Q034", "weight_bits", need, f"{sizes[-1]:,} bytes with the fewest bits", mend))
 
 
-def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: Say) -> dict[str, int]:
+def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: Say) -> Auto:
     """The fewest bits that keep the bound, quantized and run: of the path, by bisection, and of one width everywhere.
 
     The path is made of layers rounded to the nearest, and more bits may lose more: one width may go further.
     """
+    lost: dict[int, float] = {}
 
     def size(bits: dict[str, int]) -> int:
         return sum(weight_bytes(judge.graph, bits).values())
 
-    def drop(bits: dict[str, int]) -> float:
+    def holds(bits: dict[str, int]) -> bool:
         stage = f"verify: {size(bits):,} bytes of weights"
         say(stage)
+        lost[id(bits)] = 100.0
         try:
-            lost = 100 - judge.measured(bits)[0]
+            lost[id(bits)] = 100 - judge.measured(bits)[0]
         except NeurodeployError:
             if bits == path[0]:
                 raise  # at 8 bits: the network itself is refused
-            return 100.0
-        say(f"{stage}, {lost:.4g} % of another class")
-        return lost
+        say(f"{stage}, {lost[id(bits)]:.4g} % of another class")
+        return lost[id(bits)] <= most_drop
 
-    if (lost := drop(path[0])) > most_drop:
-        need = f"{most_drop:g} % of another class at most"
-        have = f"{lost:.4g} % of the {len(judge.images)} calibration samples differ with 8 bits"
+    best = _furthest(path, holds) if holds(path[0]) else None
+    fewer = [bits for bits in _one_width(path) if best is None or size(bits) < size(best)]
+    best = next(filter(holds, fewer), best)
+    if best is None:
+        have = f"{min(lost.values()):.4g} % of the {len(judge.images)} calibration samples differ at the least"
         mend = "a larger most_drop, more calibration samples, or see what 8 bits cost with `evaluate`"
+        need = f"{most_drop:g} % of another class at most"
         raise DoesNotFitError(Finding("ND-Q035", "weight_bits", need, have, mend))
+    facts = {"most_drop": most_drop, "lost": lost[id(best)], "samples": len(judge.images), "bytes": size(best)}
+    return Auto(best, facts)
+
+
+def _furthest(path: list[dict[str, int]], holds: Callable[[dict[str, int]], bool]) -> dict[str, int]:
+    """By bisection, of a path whose first holds."""
     low, high = 0, len(path)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if drop(path[middle]) <= most_drop else (low, middle)
-    best = path[low]
-    fewer = [bits for bits in _one_width(path) if size(bits) < size(best)]
-    return next((bits for bits in fewer if drop(bits) <= most_drop), best)
+        low, high = (middle, high) if holds(path[middle]) else (low, middle)
+    return path[low]
 
 
-def _one_width(path: list[dict[str, int]]) -> Iterable[dict[str, int]]:
-    """One width for all layers, the least first, each within what it has along the path."""
-    for width in sorted(WIDTHS):
-        yield {layer: min(path[0][layer], max(width, least)) for layer, least in path[-1].items()}
+def _one_width(path: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Fewer bits than the first of the path, one width for all layers, the least first, each within the path's."""
+    found = [
+        {layer: min(path[0][layer], max(width, least)) for layer, least in path[-1].items()} for width in sorted(WIDTHS)
+    ]
+    return [bits for bits in found if bits != path[0]]

@@ -26,7 +26,8 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
     the synapses that they are without sharing; a tap in the padding is none, a weight of zero is one. batch_coupled:
     the LIFs that run across the samples of a batch in the model's code; here each sample is alone. time_loop:
     "single-step" or "multi-step" for a model that was given its time steps. read_out: how the logits come about where
-    the model's forward leaves that to its caller. bounds: worst case and limit of every proven quantity.
+    the model's forward leaves that to its caller. auto: what the search for the bits was to keep and kept, empty
+    where there was none. bounds: worst case and limit of every proven quantity.
     """
     known, held = types(graph), [bound_document(bound) for bound in bounds]
     code = PixelCode.of_graph(graph)
@@ -51,6 +52,7 @@ def graph_document(graph: Graph, bounds: Iterable[Bound]) -> dict[str, Any]:
         "layers": layers,
         "bounds": held,
         "batch_coupled": _coupled(graph),
+        "auto": _parsed(graph, "auto", "{}", dict),
         "choices": choices,
         "versions": _parsed(graph, "versions", "{}", dict),
     }

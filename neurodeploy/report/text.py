@@ -204,8 +204,9 @@ ROUNDING = (
 ROUNDING_GRID, ROUNDING_ERRORS = ROUNDING[:6], ("layer", *ROUNDING[6:])  # each fits 80 columns
 ROUNDING_BRIEF = ("layer", "bits", "vth", "spike error", "membrane error", "cumulative error")  # fits 80 columns
 ROUNDING_CAPTION = (
-    "spike error: spikes that differ from the float layer's on the same inputs; membrane error: in integer steps, root"
-    " mean square; cumulative: spikes that differ from the float network's; all on calibration samples"
+    "spike error: share of all neurons' steps, silent ones too, that differ from the float layer's on the same inputs;"
+    " membrane error: in integer steps, root mean square; cumulative: share that differs from the float network's; all"
+    " on calibration samples"
 )
 
 
@@ -232,6 +233,7 @@ def _thresholds(choice: Document) -> object:
     return " / ".join(map(cell, groups)) if groups else choice.get("vth")
 
 
+TRAINED = "none, its integers were trained and no longer follow the float layers"
 IMPORTED = "no choices of the quantizer: imported, nothing was rounded here"
 
 
@@ -239,8 +241,10 @@ def rounding_table(document: Document) -> Group:
     """Bits and scale of each layer with weights or thresholds of its own; then its errors."""
     if not document["choices"]:
         return Group(Text(f"Rounding: {IMPORTED}"))
-    errors = rounding_part(document, ROUNDING_ERRORS, "Errors of rounding", ROUNDING_CAPTION)
-    return Group(rounding_part(document, ROUNDING_GRID), Text(), errors)
+    grid = rounding_part(document, ROUNDING_GRID)
+    if not any("cumulative_error" in choice for choice in document["choices"]):
+        return Group(grid, Text(), Text(f"Errors of rounding: {TRAINED}"))
+    return Group(grid, Text(), rounding_part(document, ROUNDING_ERRORS, "Errors of rounding", ROUNDING_CAPTION))
 
 
 def rounding_brief(document: Document) -> Group:

@@ -41,3 +41,40 @@ def test_compile_notes_images_of_integers(call: Command, tmp_path: Path) -> None
         found = call("compile", f"{tmp_path}/model.py:tiny_qkformer", *words)
         assert found.code == 0, found.err
         assert ("float32 of 0 to 1" in found.err) == (name == "bytes")
+
+
+def test_auto_says_what_its_bits_keep(call: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((9, 1, 8, 8), np.float32))
+    words = (f"{tmp_path}/model.py:tiny_qkformer", "--calibration", tmp_path / "x.npy", "-o", tmp_path / "a.onnx")
+    found = call("compile", *words, "--weight-bits", "auto", "--budget", "3000", "--json")
+    assert found.code == 0, found.err
+    kept = found.document["auto"]
+    assert (kept["budget"], kept["bytes"]) == (3000, found.document["weight_bytes"])
+    assert kept["bytes"] <= 3000 and f"auto: {kept['bytes']:,} of 3,000 bytes" in found.err
+    assert call("inspect", tmp_path / "a.onnx", "--json").document["auto"] == kept
+
+
+@pytest.mark.parametrize("other", ["--calibration", "--weights", "MODEL"])
+def test_an_output_that_would_replace_an_input_is_refused(call: Command, tmp_path: Path, other: str) -> None:
+    files = {"--calibration": "x.npy", "--weights": "w.pth", "MODEL": "model.py"}
+    (tmp_path / "model.py").write_text(MODEL)
+    words = ("--calibration", tmp_path / "x.npy", "--weights", tmp_path / "w.pth", "-o", tmp_path / files[other])
+    found = call("compile", f"{tmp_path}/model.py:tiny_qkformer(T=4)", *words, "--json")
+    assert (found.code, found.findings) == (2, ["ND-C031"])
+    assert (tmp_path / "model.py").read_text() == MODEL
+
+
+def test_a_pattern_that_decides_nothing_is_refused(call: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    np.save(tmp_path / "x.npy", np.zeros((2, 1, 8, 8), np.float32))
+    words = (
+        f"{tmp_path}/model.py:tiny_qkformer",
+        "--calibration",
+        tmp_path / "x.npy",
+        "-o",
+        tmp_path / "a.onnx",
+        "--json",
+    )
+    assert call("compile", *words, "--weight-bits", "h*=4", "--weight-bits", "head=3").findings == ["ND-Q002"]
+    assert call("compile", *words, "--weight-bits", "4", "--weight-bits", "3").findings == ["ND-C006"]

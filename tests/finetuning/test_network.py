@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import surrogate
+from torch import nn
 from torch.backends import mkldnn, nnpack
 from torch.nn import functional as F
 
@@ -194,6 +195,24 @@ def test_other_surrogates_of_spikingjelly_give_their_own_gradients() -> None:
 
 class Same(surrogate.Sigmoid):
     """Sigmoid by another name, which takes the general way."""
+
+
+@pytest.mark.parametrize("family", ["qkformer", "spikformer"])
+def test_a_surrogate_that_hands_its_gradient_on_changes_it_for_nobody_else(family: str) -> None:
+    images, found = torch.from_numpy(pictures(3)), []
+    graph, exact = quantize_exactly(FAMILIES[family](), pictures(8))
+    for shape in (nn.Identity(), Doubled()):
+        network = IntegerNetwork(graph, exact, shape)
+        network(images).square().sum().backward()
+        found.append([part.latent.grad for part in network.learnt()])
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+class Doubled(nn.Module):
+    """The identity, whose gradient is a tensor of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 1.0
 
 
 def test_what_cannot_be_computed_is_named() -> None:

@@ -165,6 +165,9 @@ def test_teachers(teacher: Any) -> None:
     assert ("teacher: the float model" in stages) == (teacher is True)
 
 
+MASKED = np.ma.masked_less(np.arange(COUNT * 3.0).reshape(COUNT, 3), 1)
+
+
 @pytest.mark.parametrize(
     ("choices", "codes"),
     [
@@ -172,7 +175,7 @@ def test_teachers(teacher: Any) -> None:
         *(({"held_out": wrong}, {"ND-S011"}) for wrong in (3.0, None, "0.05", digits() * 2, np.zeros(2), True, np.nan)),
         *(
             ({"teacher": wrong}, {"ND-S012"})
-            for wrong in (np.zeros((COUNT, 2)), "float", [[1.0], [1.0, 2.0]], np.full((COUNT, 3), 1e300))
+            for wrong in (np.zeros((COUNT, 2)), "float", [[1.0], [1.0, 2.0]], np.full((COUNT, 3), 1e300), MASKED)
         ),
         *(({"surrogate": wrong}, {"ND-S014"}) for wrong in (surrogate.ATan, "atan", *NO_SLOPES)),
         *(({"name": wrong}, {"ND-C028"}) for wrong in ("a\udcffb", 3)),
@@ -192,6 +195,14 @@ def test_wrong_choices_are_named_before_the_quantizer_works(choices: dict[str, A
     assert all(
         finding.layer.startswith(next(iter(choices))) or "Q" in finding.code for finding in caught.value.findings
     )
+
+
+def test_a_file_that_is_there_is_no_checkpoint_to_begin(tmp_path: Path) -> None:
+    path = tmp_path / "run.ckpt"
+    path.write_bytes(b"hours of work")
+    with pytest.raises(UsageError, match="ND-S017"):
+        tuned(checkpoint=path)
+    assert path.read_bytes() == b"hours of work"
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

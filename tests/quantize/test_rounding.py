@@ -205,15 +205,16 @@ def test_a_bound_on_the_drop_is_kept_on_the_samples(monkeypatch: pytest.MonkeyPa
 
 
 class Uneven:
-    """A judge for whom 4 bits lose nothing, all else but 8 everything."""
+    """A judge for whom some widths lose nothing, all else everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, good: set[int] = frozenset({4, 8})) -> None:  # type: ignore[assignment]
+        self.good = good
         self.graph, self.images = fold_batchnorm(FAMILIES["qkformer"](1)), pictures(2)
         self.asked: list[set[int]] = []
 
     def measured(self, bits: dict[str, int]) -> tuple[float, float]:
         self.asked.append(set(bits.values()))
-        return (100.0 if self.asked[-1] in ({4}, {8}) else 0.0), 0.0
+        return (100.0 if self.asked[-1] in [{bits} for bits in self.good] else 0.0), 0.0
 
 
 def test_fewer_bits_that_lose_less_than_more_are_found() -> None:
@@ -222,8 +223,18 @@ def test_fewer_bits_that_lose_less_than_more_are_found() -> None:
     start, end = dict.fromkeys(layers, 8), dict.fromkeys(layers, 2)
     between = [{**start, **dict.fromkeys(layers[:n], 2)} for n in range(1, len(layers))]
     found = sensitivity._verified([start, *between, end], judge, 1.0, lambda stage: None)  # type: ignore[arg-type]
-    assert found == dict.fromkeys(layers, 4)
+    assert found.bits == dict.fromkeys(layers, 4)
     assert judge.asked[-3:] == [{2}, {3}, {4}]
+    assert found.facts["lost"] == 0
+
+
+def test_fewer_bits_are_found_where_eight_lose_too_much() -> None:
+    judge = Uneven({4})
+    path = [dict.fromkeys((node.name for node in judge.graph.of("conv")), bits) for bits in (8, 2)]
+    found = sensitivity._verified(path, judge, 1.0, lambda stage: None)  # type: ignore[arg-type]
+    assert {*found.bits.values()} == {4}
+    with pytest.raises(DoesNotFitError, match="100 % of the 2 calibration samples differ at the least"):
+        sensitivity._verified(path, Uneven(set()), 1.0, lambda stage: None)  # type: ignore[arg-type]
 
 
 def test_sensitivity_has_a_row_a_layer_and_width() -> None:
