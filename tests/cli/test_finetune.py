@@ -81,16 +81,16 @@ def test_it_goes_on_from_its_checkpoint(call: Command, folder: Path) -> None:
 @pytest.mark.parametrize(
     "outputs",
     [
-        ("-o", "data.npz"),
+        ("-o", "train.npz"),
         ("-o", "model.py"),
-        ("-o", "a.onnx", "--checkpoint", "data.npz"),
+        ("-o", "a.onnx", "--checkpoint", "train.npz"),
         ("-o", "a.onnx", "--checkpoint", "a.onnx"),
     ],
 )
 def test_outputs_replace_no_input_and_not_one_another(call: Command, folder: Path, outputs: tuple[str, ...]) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     words = [word if word.startswith("-") else folder / word for word in outputs]
-    found = call("finetune", f"{folder}/model.py:tiny_qkformer", "--data", folder / "data.npz", *words, "--json")
+    found = call("finetune", f"{folder}/model.py:tiny_qkformer", "--data", folder / "train.npz", *words, "--json")
     assert (found.code, {*found.findings}) == (2, {"ND-C031"})
     assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
