@@ -133,16 +133,8 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     some = spread(array, CALIBRATION) if calibration is None else calibration
     asked = Asked(model, array[:1], target, some, weight_bits, rounding, name, steps)
     from neurodeploy.finetuning import Hooks, Training
-    from neurodeploy.finetuning import checkpoint as files
 
-    begun = _path("resume", resume)
-    kept = _path("checkpoint", checkpoint) or begun
-    if begun:
-        files.content(begun)  # what is no checkpoint is named at once
-    if kept and kept.exists() and not (begun and kept.samefile(begun)):
-        raise UsageError(
-            Finding("ND-S017", "checkpoint", "a file that is not there yet", f"{kept} is", KEPT.format(kept))
-        )
+    begun, kept = _files(resume, checkpoint)
     given = prepared(asked, watchers.say)
     training, chooser = _divided(given, array, labels, teacher, held_out, recipe)
     network = _quantized(given, shape, watchers.say)
@@ -158,6 +150,20 @@ def finetune(  # noqa: PLR0913  (the public call: each argument by its name)
     deployed = _finished(network, recipe, run.steps)
     _require_equal(network, deployed, chooser.images[:CHECKED])
     return FineTuned(deployed, best["accuracy"], int(best["step"]), tuple(run.history))
+
+
+def _files(resume: object, checkpoint: object) -> tuple[Path | None, Path | None]:
+    """What is read and what is written. Raises before the long work: InvalidFileError, UsageError."""
+    from neurodeploy.finetuning import checkpoint as files
+
+    begun = _path("resume", resume)
+    kept = _path("checkpoint", checkpoint) or begun
+    if begun:
+        files.content(begun)
+    if kept and kept.exists() and not (begun and kept.samefile(begun)):
+        need, have = "a file that is not there yet", f"{kept} is"
+        raise UsageError(Finding("ND-S017", "checkpoint", need, have, KEPT.format(kept)))
+    return begun, kept
 
 
 def _origin(network: IntegerNetwork, recipe: Recipe, training: Samples, chooser: Samples) -> dict[str, str]:
