@@ -215,7 +215,7 @@ def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: S
 
     The path is made of layers rounded to the nearest, and more bits may lose more: one width may go further.
     """
-    lost: dict[int, float] = {}
+    tried: list[tuple[float, dict[str, int]]] = []
 
     def size(bits: dict[str, int]) -> int:
         return sum(weight_bytes(judge.graph, bits).values())
@@ -223,24 +223,28 @@ def _verified(path: list[dict[str, int]], judge: Judge, most_drop: float, say: S
     def holds(bits: dict[str, int]) -> bool:
         stage = f"verify: {size(bits):,} bytes of weights"
         say(stage)
-        lost[id(bits)] = 100.0
         try:
-            lost[id(bits)] = 100 - judge.measured(bits)[0]
+            lost = 100 - judge.measured(bits)[0]
         except NeurodeployError:
             if bits == path[0]:
                 raise  # at 8 bits: the network itself is refused
-        say(f"{stage}, {lost[id(bits)]:.4g} % of another class")
-        return lost[id(bits)] <= most_drop
+            lost = 100.0
+        say(f"{stage}, {lost:.4g} % of another class")
+        tried.append((lost, bits))
+        return lost <= most_drop
 
     best = _furthest(path, holds) if holds(path[0]) else None
     fewer = [bits for bits in _one_width(path) if best is None or size(bits) < size(best)]
     best = next(filter(holds, fewer), best)
     if best is None:
-        have = f"{min(lost.values()):.4g} % of the {len(judge.images)} calibration samples differ at the least"
+        have = (
+            f"{min(lost for lost, _ in tried):.4g} % of the {len(judge.images)} calibration samples differ at the least"
+        )
         mend = "a larger most_drop, more calibration samples, or see what 8 bits cost with `evaluate`"
         need = f"{most_drop:g} % of another class at most"
         raise DoesNotFitError(Finding("ND-Q035", "weight_bits", need, have, mend))
-    facts = {"most_drop": most_drop, "lost": lost[id(best)], "samples": len(judge.images), "bytes": size(best)}
+    lost = next(lost for lost, bits in tried if bits is best)
+    facts = {"most_drop": most_drop, "lost": lost, "samples": len(judge.images), "bytes": size(best)}
     return Auto(best, facts)
 
 
