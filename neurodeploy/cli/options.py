@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,9 @@ def require_folder(path: Path) -> None:
 
 def require_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
     """Refuse outputs that would replace an input or one another, by the options' names. Raises UsageError."""
-    outputs = {name: path.resolve() for name, path in written.items() if path is not None}
-    inputs = {name: path.resolve() for name, path in read.items() if path is not None}
+    outputs, inputs = (
+        {name: realpath(path) for name, path in paths.items() if path is not None} for paths in (written, read)
+    )  # realpath takes a loop of links as it is, which resolve() does not
     for name, path in outputs.items():
         same = [other for other, held in {**outputs, **inputs}.items() if other != name and held == path]
         if same:

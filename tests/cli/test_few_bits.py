@@ -78,3 +78,11 @@ def test_a_pattern_that_decides_nothing_is_refused(call: Command, tmp_path: Path
     )
     assert call("compile", *words, "--weight-bits", "h*=4", "--weight-bits", "head=3").findings == ["ND-Q002"]
     assert call("compile", *words, "--weight-bits", "4", "--weight-bits", "3").findings == ["ND-C006"]
+
+
+def test_a_loop_of_links_is_a_named_error(call: Command, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "loop.npy").symlink_to(tmp_path / "loop.npy")
+    words = ("--calibration", tmp_path / "loop.npy", "-o", tmp_path / "a.onnx", "--json")
+    found = call("compile", f"{tmp_path}/model.py:tiny_qkformer", *words)
+    assert found.code in (2, 3) and len(found.findings) == 1
